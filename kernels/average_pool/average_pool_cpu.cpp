@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "average_pool/average_pool.hpp"
+#include "common/lanes.hpp"
+#include "common/pool_runs.hpp"
+
+namespace phalanx {
+namespace {
+
+constexpr std::int64_t kAtOnce = 64;  // sums of so many outputs are kept at a time
+
+float one_over_cells(const PoolRun& run, const Window2d& window, bool include_pad) {
+  const std::int64_t h = include_pad ? window.h.padded_cells(run.outputs_row).size() : run.h.size();
+  const std::int64_t w = include_pad ? window.w.padded_cells(run.output).size() : run.w.size();
+  return 1.0f / static_cast<float>(h * w);
+}
+
+/// Sixteen channels at a time, in registers.
+template <class T>
+void average_lanes(const T* x, const PoolRun& run, float scale, T* y) {
+  for (std::int64_t i = 0; i < run.count; i += kLanes) {
+    F32x16 sum{}, v;
+    for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
+      for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
+        load(x + r * run.row_stride + s * run.column_stride + i, v);
+        sum += v;
+      }
+    sum *= scale;
+    store(sum, y + i);
+  }
+}
+
+template <class T>
+void average(const T* x, const PoolRun& run, float scale, T* __restrict y) {
+  if (run.step == 1 && run.count % kLanes == 0) return average_lanes(x, run, scale, y);
+  for (std::int64_t begin = 0; begin < run.count; begin += kAtOnce) {
+    const std::int64_t count = std::min(kAtOnce, run.count - begin);
+    float sum[kAtOnce] = {};
+    for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
+      for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
+        const T* __restrict from = x + r * run.row_stride + s * run.column_stride + begin * run.step;
+        if (run.step == 1)
+          for (std::int64_t i = 0; i < count; ++i) sum[i] += static_cast<float>(from[i]);
+        else
+          for (std::int64_t i = 0; i < count; ++i) sum[i] += static_cast<float>(from[i * run.step]);
+      }
+    for (std::int64_t i = 0; i < count; ++i) y[begin + i] = T(sum[i] * scale);
+  }
+}
+
+template <class T>
+void spread_lanes(const T* dy, const PoolRun& run, float scale, float* sum) {
+  for (std::int64_t i = 0; i < run.count; i += kLanes) {
+    F32x16 g, total;
+    load(dy + i, g);
+    g *= scale;
+    for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
+      for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
+        float* to = sum + r * run.row_stride + s * run.column_stride + i;
+        load(to, total);
+        total += g;
+        store(total, to);
+      }
+  }
+}
+
+template <class T>
+void spread(const T* __restrict dy, const PoolRun& run, float scale, float* sum) {
+  if (run.step == 1 && run.count % kLanes == 0) return spread_lanes(dy, run, scale, sum);
+  for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
+    for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
+      float* __restrict to = sum + r * run.row_stride + s * run.column_stride;
+      if (run.step == 1)
+        for (std::int64_t i = 0; i < run.count; ++i) to[i] += static_cast<float>(dy[i]) * scale;
+      else
+        for (std::int64_t i = 0; i < run.count; ++i) to[i * run.step] += static_cast<float>(dy[i]) * scale;
+    }
+}
+
+}  // namespace
+
+void average_pool_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
+  if (in[0].numel() == 0) return;
+  const ImageSizes size = image_sizes(in[0].type, out[0].type);
+  const Window2d window = pool_window("average_pool", ctx.attributes, in[0].shape());
+  const bool include_pad = ctx.attributes.get_int("count_include_pad", 0) != 0;
+  const std::int64_t y_plane = window.h.out * window.w.out * size.block;
+  with_float_type(in[0].type.dtype, [&]<class T>() {
+    for (std::int64_t plane = 0; plane < size.planes(); ++plane) {
+      const T* x = in[0].as<T>() + plane * size.plane_size();
+      T* y = out[0].as<T>() + plane * y_plane;
+      for_each_pool_run(size, window, [&](const PoolRun& run) {
+        average(x + run.first, run, one_over_cells(run, window, include_pad), y + run.to);
+      });
+    }
+  });
+}
+
+std::unique_ptr<OpState> average_pool_prepare_backward_cpu(const Attributes&, Types, Types out, std::span<const bool>,
+                                                           std::span<const bool>) {
+  return std::make_unique<PlaneOfSums>(out[0]);
+}
+
+void average_pool_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
+  const ConstTensorView& dy = in[2];  // in: x, y, dy
+  if (!out[0] || out[0].numel() == 0) return;
+  const ImageSizes size = image_sizes(out[0].type, dy.type);
+  const Window2d window = pool_window("average_pool", ctx.attributes, out[0].shape());
+  const bool include_pad = ctx.attributes.get_int("count_include_pad", 0) != 0;
+  const std::int64_t y_plane = window.h.out * window.w.out * size.block;
+  auto* workspace = reinterpret_cast<float*>(ctx.workspace.data());
+  with_float_type(dy.type.dtype, [&]<class T>() {
+    for (std::int64_t plane = 0; plane < size.planes(); ++plane) {
+      const T* g = dy.as<T>() + plane * y_plane;
+      sum_plane(out[0].as<T>() + plane * size.plane_size(), size.plane_size(), workspace, [&](float* sum) {
+        for_each_pool_run(size, window, [&](const PoolRun& run) {
+          spread(g + run.to, run, one_over_cells(run, window, include_pad), sum + run.first);
+        });
+      });
+    }
+  });
+}
+
+}  // namespace phalanx

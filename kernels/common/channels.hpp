@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "tensor/tensor.hpp"
+
+namespace phalanx {
+
+/// A tensor [N, C, ...] as the walks below see it: [n, groups, pixels, block] in memory, groups * block = C.
+struct ChannelView {
+  std::int64_t n = 0, groups = 0, pixels = 0, block = 1;
+
+  std::int64_t slab_size() const noexcept { return pixels * block; }
+  std::int64_t slab_offset(std::int64_t sample, std::int64_t group) const noexcept {
+    return (sample * groups + group) * slab_size();
+  }
+};
+
+/// Rank of 2 or more. Where channels are last in memory, the samples count as pixels.
+inline ChannelView channel_view(const TensorType& type) {
+  const Shape& s = type.shape;
+  const std::int64_t n = s[0], c = s[1], pixels = s.product(2, s.rank());
+  if (pixels == 1 || type.channel_block == c) return {1, 1, n * pixels, c};
+  return {n, c / type.channel_block, pixels, type.channel_block};
+}
+
+/// Channels, or neighbouring pixels of one channel, that are worked on together.
+inline constexpr int kChannelLanes = 16;
+/// Longest run of f32 additions; beyond it, sums are kept in double.
+inline constexpr std::int64_t kSegmentPixels = 512;
+
+/// Adds, for each of the `block` channels of a slab [pixels, block], Sums different sums over the pixels:
+///   total[k * block + b] += sum_p term(p * block + b, b)[k].
+/// f32 within kSegmentPixels pixels (or as many per lane, where block = 1), double beyond. The order is fixed.
+template <int Sums, class Term>
+void add_channel_sums(std::int64_t pixels, std::int64_t block, double* total, Term term) {
+  if (block == 1) {
+    constexpr std::int64_t kSegment = kSegmentPixels * kChannelLanes;
+    for (std::int64_t begin = 0; begin < pixels; begin += kSegment) {
+      const std::int64_t end = std::min(pixels, begin + kSegment), whole = begin + (end - begin) / kChannelLanes * kChannelLanes;
+      float sum[Sums][kChannelLanes] = {};
+      for (std::int64_t p = begin; p < whole; p += kChannelLanes)
+        for (int lane = 0; lane < kChannelLanes; ++lane) {
+          const auto t = term(p + lane, std::int64_t{0});
+          for (int k = 0; k < Sums; ++k) sum[k][lane] += t[k];
+        }
+      for (std::int64_t p = whole; p < end; ++p) {
+        const auto t = term(p, std::int64_t{0});
+        for (int k = 0; k < Sums; ++k) sum[k][p - whole] += t[k];
+      }
+      for (int k = 0; k < Sums; ++k)
+        for (float s : sum[k]) total[k] += static_cast<double>(s);
+    }
+    return;
+  }
+  for (std::int64_t begin = 0; begin < pixels; begin += kSegmentPixels) {
+    const std::int64_t end = std::min(pixels, begin + kSegmentPixels);
+    const auto add_lanes = [&]<int Lanes>(std::int64_t first, std::int64_t rest) {
+      const std::int64_t lanes = Lanes > 0 ? Lanes : rest;
+      float sum[Sums][kChannelLanes] = {};
+      for (std::int64_t p = begin; p < end; ++p)
+        for (std::int64_t lane = 0; lane < lanes; ++lane) {
+          const auto t = term(p * block + first + lane, first + lane);
+          for (int k = 0; k < Sums; ++k) sum[k][lane] += t[k];
+        }
+      for (int k = 0; k < Sums; ++k)
+        for (std::int64_t lane = 0; lane < lanes; ++lane)
+          total[k * block + first + lane] += static_cast<double>(sum[k][lane]);
+    };
+    std::int64_t first = 0;
+    for (; first + kChannelLanes <= block; first += kChannelLanes)
+      add_lanes.template operator()<kChannelLanes>(first, 0);
+    if (first < block) add_lanes.template operator()<0>(first, block - first);
+  }
+}
+
+/// Calls f(offset, channel of the block) for every element of a slab, in memory order, in loops that vectorise.
+template <class F>
+void for_each_in_slab(std::int64_t pixels, std::int64_t block, F f) {
+  if (block == 1) {
+#pragma GCC ivdep
+    for (std::int64_t p = 0; p < pixels; ++p) f(p, std::int64_t{0});
+  } else if (block == kChannelLanes) {
+    for (std::int64_t p = 0; p < pixels; ++p)
+#pragma GCC ivdep
+      for (std::int64_t b = 0; b < kChannelLanes; ++b) f(p * kChannelLanes + b, b);
+  } else {
+    for (std::int64_t p = 0; p < pixels; ++p)
+#pragma GCC ivdep
+      for (std::int64_t b = 0; b < block; ++b) f(p * block + b, b);
+  }
+}
+
+}  // namespace phalanx

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/onednn.hpp"
+
+namespace phalanx {
+
+/// A matrix (or a batch of them) as oneDNN sees it: sizes and strides in elements, innermost last.
+struct MatrixDesc {
+  dnnl::memory::dims sizes;
+  dnnl::memory::dims strides;
+  DType dtype = DType::kF32;
+
+  dnnl::memory::desc desc() const { return {sizes, to_dnnl(dtype), strides}; }
+  bool empty() const noexcept {
+    return std::any_of(sizes.begin(), sizes.end(), [](std::int64_t s) { return s == 0; });
+  }
+};
+
+/// dst = scale * a b (+ bias over columns) (+ dst), by one oneDNN matmul primitive.
+///
+/// Where `b` is f32 and `a` is not, b is converted on the way: into a buffer of this object, anew only when `version`
+/// changes, so that weights are converted once per step and once for all in inference.
+class MatmulOnednn {
+ public:
+  MatmulOnednn() = default;
+  MatmulOnednn(const MatrixDesc& a, const MatrixDesc& b, const MatrixDesc& dst, bool bias, float scale,
+               bool accumulate, Stream& stream);
+
+  std::size_t workspace_bytes() const noexcept { return workspace_bytes_; }
+  void run(const void* a, const void* b, const void* bias, void* dst, void* workspace, std::uint64_t version);
+  explicit operator bool() const noexcept { return static_cast<bool>(product_); }
+
+ private:
+  DnnlCall product_;
+  DnnlCall convert_;
+  Buffer converted_;
+  std::uint64_t converted_version_ = 0;
+  bool has_converted_ = false;
+  bool has_bias_ = false;
+  std::size_t workspace_bytes_ = 0;
+};
+
+}  // namespace phalanx

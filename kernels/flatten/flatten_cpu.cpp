@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/view.hpp"
+#include "flatten/flatten.hpp"
+
+namespace phalanx {
+
+void flatten_forward_cpu(OpContext&, Inputs in, Outputs out) { copy_bytes(in[0], out[0]); }
+void flatten_backward_cpu(OpContext&, Inputs in, Outputs out) { copy_bytes(in[2], out[0]); }
+
+}  // namespace phalanx

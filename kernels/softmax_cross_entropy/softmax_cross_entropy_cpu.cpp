@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+
+#include "softmax_cross_entropy/softmax_cross_entropy.hpp"
+
+namespace phalanx {
+namespace {
+
+float scale(const Attributes& attributes, std::int64_t rows) {
+  return attributes.get_string("reduction", "sum") == "mean" && rows > 0 ? 1.0f / static_cast<float>(rows) : 1.0f;
+}
+
+}  // namespace
+
+void softmax_cross_entropy_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
+  const std::int64_t rows = in[0].shape()[0], classes = in[0].shape()[1];
+  const auto* x = in[0].as<float>();  // [N, C]
+  const auto* label = in[1].as<std::int64_t>();
+  auto* log_sum = out[1].as<float>();
+  double loss = 0;
+  for (std::int64_t n = 0; n < rows; ++n) {
+    const float* row = x + n * classes;
+    const float largest = *std::max_element(row, row + classes);
+    float sum = 0;
+    for (std::int64_t c = 0; c < classes; ++c) sum += std::exp(row[c] - largest);
+    log_sum[n] = largest + std::log(sum);
+    loss += static_cast<double>(log_sum[n]) - static_cast<double>(row[label[n]]);
+  }
+  *out[0].as<float>() = static_cast<float>(loss * static_cast<double>(scale(ctx.attributes, rows)));
+}
+
+void softmax_cross_entropy_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
+  const std::int64_t rows = in[0].shape()[0], classes = in[0].shape()[1];
+  const auto* x = in[0].as<float>();
+  const auto* label = in[1].as<std::int64_t>();
+  const auto* log_sum = in[3].as<float>();
+  const float dloss = *in[4].as<float>() * scale(ctx.attributes, rows);
+  auto* dx = out[0].as<float>();
+  for (std::int64_t n = 0; n < rows; ++n) {
+    for (std::int64_t c = 0; c < classes; ++c) dx[n * classes + c] = dloss * std::exp(x[n * classes + c] - log_sum[n]);
+    dx[n * classes + label[n]] -= dloss;
+  }
+}
+
+}  // namespace phalanx

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what the tests need, builds, and runs every test; then the sanitizer builds run the tests that they are for.
+#
+# usage: launch/test.sh [--quick] [any option of ctest, such as -R Plan]
+#   --quick   without the sanitizer builds
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+quick=no
+if [ "${1:-}" = "--quick" ]; then quick=yes; shift; fi
+install_packages build quickstart test
+
+say "building"
+build release
+say "testing"
+ctest --preset release "$@"
+
+if [ "$quick" = no ] && [ $# -eq 0 ]; then
+  say "AddressSanitizer and UBSan: unit tests and operators"
+  build asan unit_tests thread_tests operators_test
+  ctest --preset asan
+  say "ThreadSanitizer: what uses threads"
+  build tsan thread_tests
+  ctest --preset tsan
+fi

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "cli/session.hpp"
+#include "core/log.hpp"
+#include "core/text.hpp"
+
+namespace phalanx {
+namespace {
+
+struct Command {
+  std::string_view name;
+  ExitCode (*run)(MpiRuntime& mpi, Arguments arguments);
+  std::string_view help;
+};
+
+constexpr Command kCommands[] = {
+    {"data import", data_import_command, "make a data set (HDF5) from idx, CIFAR-10, image or CSV files"},
+    {"data info", data_info_command, "what is in a data set"},
+    {"train", train_command, "train a network on all ranks; resumes by itself"},
+    {"evaluate", evaluate_command, "loss and accuracy of a checkpoint on a data set, on all ranks"},
+    {"predict", predict_command, "predict a whole data set on all ranks, into one file"},
+    {"inspect", inspect_command, "what is in a checkpoint or a configured model: layers, memory plan, flops"},
+};
+
+constexpr std::string_view kUsage = R"(phalanx: trains neural networks on many ranks, and predicts on the same ranks.
+
+usage: phalanx COMMAND [options]
+       mpirun -n 4 phalanx train configs/fashion_cnn.cfg
+
+commands:
+)";
+
+constexpr std::string_view kExitCodes = R"(
+phalanx COMMAND --help lists the options of a command with units and defaults.
+
+exit codes: 0 done, 1 failed, 2 usage or configuration, 3 malformed data or checkpoint, 4 cannot read or write a file,
+            5 another rank was lost, 6 asked to stop by a signal (a checkpoint was written)
+)";
+
+void print_help() {
+  fmt::print("{}", kUsage);
+  for (const Command& c : kCommands) fmt::print("  {:<14} {}\n", c.name, c.help);
+  fmt::print("{}", kExitCodes);
+}
+
+ExitCode run(MpiRuntime& mpi, const std::vector<std::string>& arguments) {
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+    if (mpi.rank() == 0) print_help();
+    return arguments.empty() ? ExitCode::kUsage : ExitCode::kDone;
+  }
+  std::vector<std::string> names;
+  for (const Command& c : kCommands) {
+    const auto words = split_words(c.name);  // "data import" is two words of the command line
+    bool matches = arguments.size() >= words.size();
+    for (std::size_t i = 0; matches && i < words.size(); ++i) matches = arguments[i] == words[i];
+    if (matches) return c.run(mpi, Arguments(arguments).subspan(words.size()));
+    names.emplace_back(c.name);
+  }
+  throw ConfigError(fmt::format("command line: there is no command '{}'; the nearest is '{}'", arguments[0],
+                                nearest(arguments[0], names)));
+}
+
+/// The one place that maps exceptions to exit codes.
+ExitCode exit_code_of(const std::exception& e) {
+  if (dynamic_cast<const ConfigError*>(&e) != nullptr) return ExitCode::kUsage;
+  if (dynamic_cast<const InvalidInput*>(&e) != nullptr) return ExitCode::kData;
+  if (dynamic_cast<const IoError*>(&e) != nullptr) return ExitCode::kIo;
+  if (dynamic_cast<const CommError*>(&e) != nullptr) return ExitCode::kPeerLost;
+  return ExitCode::kFailed;
+}
+
+}  // namespace
+}  // namespace phalanx
+
+int main(int argc, char** argv) {
+  using namespace phalanx;
+  MpiRuntime mpi(argc, argv);
+  configure_log(LogLevel::kInfo, mpi.rank(), mpi.size());
+  try {
+    return static_cast<int>(run(mpi, std::vector<std::string>(argv + 1, argv + argc)));
+  } catch (const std::exception& e) {
+    const ExitCode code = exit_code_of(e);
+    // Every rank parses the same arguments and files, so most errors come from all of them: one line is enough, and
+    // rank 0 writes it. Errors of one rank only must take the others down.
+    if (mpi.rank() == 0 || (code != ExitCode::kUsage && code != ExitCode::kData)) log_error("{}", e.what());
+    if (mpi.size() > 1) mpi.abort(static_cast<int>(code));
+    return static_cast<int>(code);
+  }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/session.hpp"
+
+#include <fmt/core.h>
+#include <omp.h>
+
+#include "cli/options.hpp"
+#include "core/log.hpp"
+
+namespace phalanx {
+namespace {
+
+Device device_for(const std::string& wanted) {
+  if (wanted == "cuda") throw Unsupported("device = cuda: this build has no CUDA backend");
+  return {};
+}
+
+/// A thread that drives MPI pays where it has a core of its own, or where there is much to hide.
+Progress progress_for(const std::string& wanted) {
+  return wanted == "inline" ? Progress::kInline : wanted == "thread" ? Progress::kThread : Progress::kInline;
+}
+
+}  // namespace
+
+Session::Session(MpiRuntime& mpi, const std::string& device, const std::string& progress, double deadline_seconds,
+                 std::int64_t threads)
+    : layout(make_rank_layout(mpi)),
+      comm(mpi.size() > 1 ? make_mpi_communicator(mpi, progress_for(progress), deadline_seconds)
+                          : make_single_communicator()),
+      stream(device_for(device)) {
+  omp_set_num_threads(static_cast<int>(threads));
+}
+
+bool parse_or_print(OptionTable& table, const MpiRuntime& mpi, Arguments arguments) {
+  const CliAction action = table.parse(arguments);
+  if (action == CliAction::kRun) return true;
+  if (mpi.rank() == 0) fmt::print("{}", action == CliAction::kHelp ? table.help() : table.dump());
+  return false;
+}
+
+void print_line(std::string_view name, std::string_view value) { fmt::print("  {:<16} {}\n", name, value); }
+
+}  // namespace phalanx

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "comm/communicator.hpp"
+#include "comm/mpi_runtime.hpp"
+#include "comm/rank_layout.hpp"
+#include "core/error.hpp"
+#include "train/config.hpp"
+
+namespace phalanx {
+
+/// What every subcommand that computes stands on: this rank's place, its group, its device.
+struct Session {
+  /// Collective. `progress`: auto | thread | inline. Logs the layout on rank 0.
+  Session(MpiRuntime& mpi, const std::string& device, const std::string& progress, double deadline_seconds,
+          std::int64_t threads);
+
+  RankLayout layout;
+  std::unique_ptr<Communicator> comm;
+  Stream stream;
+
+  bool is_first() const noexcept { return layout.rank == 0; }
+};
+
+/// Arguments behind the program's and the subcommand's names.
+using Arguments = std::span<const std::string>;
+
+/// The subcommands. Each throws what it meets; main turns exceptions into exit codes.
+ExitCode train_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode evaluate_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode predict_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode inspect_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode data_import_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode data_info_command(MpiRuntime& mpi, Arguments arguments);
+
+/// Parses the arguments of a command. False if the answer was --help or --dump-config, which is then printed by rank 0.
+bool parse_or_print(class OptionTable& table, const MpiRuntime& mpi, Arguments arguments);
+/// "  name             value", on stdout.
+void print_line(std::string_view name, std::string_view value);
+
+}  // namespace phalanx

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+
+#include <optional>
+
+#include "cli/session.hpp"
+#include "cli/train_options.hpp"
+#include "core/log.hpp"
+#include "core/text.hpp"
+#include "data/dataset.hpp"
+#include "formats/atomic_file.hpp"
+#include "train/run_outputs.hpp"
+#include "train/trainer.hpp"
+
+namespace phalanx {
+namespace {
+
+void report(const TrainConfig& config, const Session& session, const TrainResult& result) {
+  fmt::print("\ntraining ended: {} after {} steps\n", result.reason, result.steps);
+  if (result.test.samples > 0) {
+    if (result.test.is_classifier)
+      print_line("test accuracy", fmt::format("{:.4f} (loss {:.4f}, {} samples)", result.test.accuracy, result.test.loss,
+                                        result.test.samples));
+    else
+      print_line("test error", fmt::format("mean absolute {:.4g}, R2 {:.4f} (loss {:.4f}, {} samples)",
+                                     result.test.mean_absolute_error, result.test.r2, result.test.loss, result.test.samples));
+  }
+  print_line("training time", fmt::format("{} ({:.0f} samples/s on {} rank{})", human_seconds(result.seconds),
+                                    result.samples_per_second, session.layout.size, session.layout.size == 1 ? "" : "s"));
+  if (session.layout.size > 1) print_line("communication", fmt::format("{:.0f} % hidden behind backward", 100 * result.hidden_share));
+  print_line("data wait", fmt::format("{:.1f} % of the time", 100 * result.wait_share));
+  print_line("checkpoint", result.checkpoint);
+  if (!result.best_checkpoint.empty()) print_line("best", result.best_checkpoint);
+  print_line("metrics", RunOutputs::metrics_path(config.output));
+  print_line("plot", RunOutputs::plot_path(config.output));
+}
+
+}  // namespace
+
+ExitCode train_command(MpiRuntime& mpi, Arguments arguments) {
+  TrainConfig config;
+  OptionTable table = train_options(config);
+  if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
+  Session session(mpi, config.device, config.progress, config.deadline_seconds, config.threads);
+  if (session.is_first()) log_info("{}", session.layout.describe());
+  const std::size_t cache_bytes = static_cast<std::size_t>(config.cache_mib) << 20;
+  Dataset train(config.data, config.train_split, cache_bytes);
+  std::optional<Dataset> test;
+  if (!config.test_split.empty()) test.emplace(config.data, config.test_split, cache_bytes);
+  const std::string effective = dump_config(config);
+  if (session.is_first()) write_file_atomically(config.output + "/config.cfg", effective);
+  const TrainResult result = run_training(
+      config, {session.layout, *session.comm, session.stream, train, test ? &*test : nullptr, effective});
+  if (session.is_first()) report(config, session, result);
+  return ExitCode::kDone;
+}
+
+}  // namespace phalanx

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.hpp"
+
+namespace phalanx {
+
+class MpiRuntime;
+
+enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
+
+/// A collective that was started and not yet waited for. Every one must be waited for exactly once.
+struct Request {
+  std::uint64_t id = 0;
+};
+
+/// When a request ran, for the account of hidden and exposed communication.
+struct RequestTimes {
+  std::chrono::steady_clock::time_point queued, begun, ended;
+};
+
+/// A fixed group of ranks. Every rank calls the same collectives, with equal sizes and types, in
+/// the same order. Each call enqueues on `stream` and may return before it is done; the result is
+/// valid for later work on that stream. Buffers stay untouched until then. Not thread-safe: one
+/// thread calls. Errors may surface in a later call or in poll(). An all_reduce gives the same bits
+/// on every rank, and the same bits again for the same inputs.
+///
+/// Types     f32, i64 and i32 for reductions; any type for the rest.
+/// Empty     a collective over zero elements still counts as a call that every rank must make.
+/// Throws    InvalidArgument for a type that cannot be reduced; CommError if a peer failed or
+///           the deadline passed. The message names rank, host, operation, number and label.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const noexcept = 0;
+  virtual int size() const noexcept = 0;
+
+  virtual void all_reduce(TensorView data, ReduceOp op, Stream& stream) = 0;  // in place
+  virtual void broadcast(TensorView data, int root, Stream& stream) = 0;      // in place
+  virtual void all_gather(ConstTensorView mine, TensorView all,
+                          Stream& stream) = 0;  // all [size, ...mine]
+  virtual void reduce_scatter(ConstTensorView all, TensorView mine, ReduceOp op,
+                              Stream& stream) = 0;
+
+  /// Starts an all_reduce that runs beside the caller where the implementation can do that. `label`
+  /// names it in errors.
+  virtual Request start_all_reduce(TensorView data, ReduceOp op, Stream& stream,
+                                   std::string label) = 0;
+  /// The host waits for one request.
+  virtual RequestTimes wait(Request request) = 0;
+
+  virtual void barrier() = 0;         ///< the host waits for every rank
+  virtual void poll() = 0;            ///< throws CommError if a peer failed; never waits
+  virtual void abort() noexcept = 0;  ///< frees the other ranks from pending collectives
+
+  /// `MPI_Comm*` for collective HDF5 access, null if this group is not an MPI group.
+  virtual void* native_mpi() noexcept { return nullptr; }
+};
+
+/// How MPI is driven. A thread lets collectives run beside the backward pass; inline makes every
+/// call on the caller's thread, which is faster for small models and for ranks that share cores.
+enum class Progress : std::uint8_t { kThread, kInline };
+
+std::unique_ptr<Communicator> make_single_communicator();
+
+/// `size` communicators for as many threads of this process, each to be used by one thread. For
+/// tests of data parallelism without a launcher.
+std::vector<std::unique_ptr<Communicator>> make_thread_communicators(
+    int size, Progress progress = Progress::kInline, double deadline_seconds = 60);
+
+/// On host memory, over a duplicate of MPI_COMM_WORLD. Collective; must die before `mpi`. A rank
+/// that waits longer than the deadline in one collective logs what it waits for and throws; the
+/// group is then unusable.
+///
+/// While no collective is pending, the caller may use `native_mpi()` itself in either mode.
+///
+/// `most_ranks_per_node` > 0 treats the ranks of one node as several nodes of at most that many:
+/// for tests and measurements of what runs between nodes, on one machine.
+/// Throws    Unsupported for Progress::kThread if MPI grants less than MPI_THREAD_SERIALIZED.
+std::unique_ptr<Communicator> make_mpi_communicator(MpiRuntime& mpi, Progress progress,
+                                                    double deadline_seconds,
+                                                    int most_ranks_per_node = 0);
+
+}  // namespace phalanx

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/mpi_runtime.hpp"
+
+#include <mpi.h>
+
+#include <cstdlib>
+#include <exception>
+
+#include "core/error.hpp"
+
+namespace phalanx {
+
+MpiRuntime::MpiRuntime(int& argc, char**& argv) : exceptions_(std::uncaught_exceptions()) {
+  int granted = MPI_THREAD_SINGLE;
+  require<CommError>(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &granted) == MPI_SUCCESS,
+                     "MPI could not start");
+  serves_threads_ = granted >= MPI_THREAD_SERIALIZED;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+  MPI_Comm_size(MPI_COMM_WORLD, &size_);
+}
+
+MpiRuntime::~MpiRuntime() {
+  // The other ranks may be waiting in a collective that this rank has left: MPI_Finalize would wait
+  // for them in turn.
+  if (size_ > 1 && std::uncaught_exceptions() > exceptions_)
+    abort(static_cast<int>(ExitCode::kFailed));
+  MPI_Finalize();
+}
+
+void MpiRuntime::abort(int exit_code) noexcept {
+  MPI_Abort(MPI_COMM_WORLD, exit_code);
+  std::_Exit(exit_code);
+}
+
+}  // namespace phalanx

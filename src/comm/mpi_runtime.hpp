@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace phalanx {
+
+/// MPI from MPI_Init_thread to MPI_Finalize. One object, in main, that outlives every communicator.
+/// Works without a launcher too, as rank 0 of 1.
+class MpiRuntime {
+ public:
+  /// Throws    CommError if MPI cannot start.
+  MpiRuntime(int& argc, char**& argv);
+  MpiRuntime(const MpiRuntime&) = delete;
+  MpiRuntime& operator=(const MpiRuntime&) = delete;
+  /// Ends MPI. While an exception unwinds, the whole job is taken down with ExitCode::kFailed
+  /// instead, because the other ranks may never come to MPI_Finalize: catch what should give
+  /// another exit code inside, and call abort().
+  ~MpiRuntime();
+
+  int rank() const noexcept { return rank_; }
+  int size() const noexcept { return size_; }
+  /// Whether a thread other than the one that made this object may call MPI (MPI_THREAD_SERIALIZED
+  /// was granted).
+  bool serves_threads() const noexcept { return serves_threads_; }
+  /// Takes the whole job down with this exit code. Does not return.
+  [[noreturn]] void abort(int exit_code) noexcept;
+
+ private:
+  int rank_ = 0;
+  int size_ = 1;
+  bool serves_threads_ = false;
+  int exceptions_;  // in flight when MPI was started
+};
+
+}  // namespace phalanx

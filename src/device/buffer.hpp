@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+#include "device/stream.hpp"
+
+namespace phalanx {
+
+inline constexpr std::size_t kBufferAlignment = 256;
+
+/// Rounds up to a multiple of kBufferAlignment.
+constexpr std::size_t align_up(std::size_t size_bytes, std::size_t alignment = kBufferAlignment) noexcept {
+  return (size_bytes + alignment - 1) / alignment * alignment;
+}
+
+/// Owns size_bytes of uninitialised memory, aligned to 256 bytes, freed in order on the stream it was made on.
+/// Move-only; a moved-from buffer is empty.
+class Buffer {
+ public:
+  Buffer() noexcept = default;
+  /// Zero bytes are valid and hold nullptr.
+  /// Throws    OutOfMemory.
+  Buffer(std::size_t size_bytes, Stream& stream);
+  Buffer(Buffer&& other) noexcept;
+  Buffer& operator=(Buffer&& other) noexcept;
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer();
+
+  std::byte* data() const noexcept { return data_; }
+  std::size_t size_bytes() const noexcept { return size_bytes_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t size_bytes_ = 0;
+};
+
+/// Scratch memory that several plans share: it only ever grows, and what it held is lost when it does.
+class Workspace {
+ public:
+  explicit Workspace(Stream& stream) noexcept : stream_(stream) {}
+  /// At least `size_bytes` bytes, valid until the next call that asks for more.
+  std::byte* reserve(std::size_t size_bytes);
+  std::size_t size_bytes() const noexcept { return buffer_.size_bytes(); }
+
+ private:
+  Stream& stream_;
+  Buffer buffer_;
+};
+
+}  // namespace phalanx

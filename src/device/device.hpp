@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace phalanx {
+
+enum class DeviceKind : std::uint8_t { kCpu, kCuda };
+
+/// One processor that runs kernels and owns memory. `index` counts devices of one kind on this node.
+struct Device {
+  DeviceKind kind = DeviceKind::kCpu;
+  int index = 0;
+  friend bool operator==(const Device&, const Device&) = default;
+};
+
+constexpr std::string_view name(DeviceKind kind) noexcept {
+  return kind == DeviceKind::kCpu ? "cpu" : "cuda";
+}
+
+}  // namespace phalanx

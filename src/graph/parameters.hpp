@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.hpp"
+
+namespace phalanx {
+
+/// Where one parameter or state lies in its arena.
+struct ParameterSlot {
+  std::string name;
+  Shape shape;
+  std::int64_t offset = 0;  ///< in elements, a multiple of 16
+  Initializer init;
+};
+
+/// The order of all parameters in one f32 arena, and of all states in another. Depends on the graph alone, so it is the
+/// same on every rank and for every batch size.
+class ParameterLayout {
+ public:
+  /// With a differentiated graph the parameters stand in the order in which their gradients become final, so that a
+  /// gradient bucket is a slice; otherwise in the order of the graph.
+  explicit ParameterLayout(const Graph& graph);
+
+  const std::vector<ParameterSlot>& parameters() const noexcept { return parameters_; }
+  const std::vector<ParameterSlot>& states() const noexcept { return states_; }
+  std::int64_t parameter_elements() const noexcept { return parameter_elements_; }  ///< with padding
+  std::int64_t state_elements() const noexcept { return state_elements_; }
+  /// Throws    InvalidArgument if there is none of this name.
+  const ParameterSlot& parameter(std::string_view name) const;
+  const ParameterSlot& state(std::string_view name) const;
+
+ private:
+  std::vector<ParameterSlot> parameters_, states_;
+  std::int64_t parameter_elements_ = 0, state_elements_ = 0;
+};
+
+/// Fills an array from its initializer with draws that depend on (seed, name, element) only.
+void initialise_array(const ParameterSlot& slot, std::uint64_t seed, float* to);
+
+/// The parameters and states of one model: two contiguous f32 arenas. Padding is zero and stays zero.
+class ParameterSet {
+ public:
+  ParameterSet(ParameterLayout layout, Stream& stream);
+
+  const ParameterLayout& layout() const noexcept { return layout_; }
+  /// Fills every parameter and state from its Initializer with draws that depend on (seed, name, element) only.
+  void initialise(std::uint64_t seed);
+  TensorView parameters() const noexcept;  ///< the whole arena, [elements]
+  TensorView states() const noexcept;
+  TensorView parameter(std::string_view name) const;
+  TensorView state(std::string_view name) const;
+
+ private:
+  ParameterLayout layout_;
+  Tensor parameters_, states_;
+};
+
+}  // namespace phalanx

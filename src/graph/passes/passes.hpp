@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "graph/graph.hpp"
+
+namespace phalanx {
+
+/// Drops nodes and values on which no output depends. Parameters, states and inputs stay.
+Graph prune_unused(const Graph& graph);
+
+/// The graph for evaluation, prediction and serving: dropout is gone, batch norm uses its running statistics.
+Graph for_inference(const Graph& graph);
+
+/// Cuts the first layer by its input columns: input "x" shrinks to the columns [begin, end) of its flattened samples, the
+/// weights [O, F] of the dense layer that reads it to the same columns, and its products are summed over the ranks before
+/// the bias is added. The weights keep their name.
+/// Throws    InvalidArgument if the first layer that reads "x" is not dense.
+struct ColumnSplit {
+  Graph graph;
+  std::string weight;  ///< the parameter that is cut
+};
+ColumnSplit split_columns(const Graph& graph, std::int64_t begin, std::int64_t end);
+
+/// Computes in bf16: floating inputs are cast on entry, every operator between runs on bf16 activations, and what feeds a
+/// loss is cast back to f32. Parameters, states and gradients of parameters stay f32; kernels convert weights as they
+/// pack them.
+Graph lower_precision(const Graph& graph);
+
+/// Gives every value of rank 4 the memory format that the kernels of `device` ask for, and inserts `reorder` nodes where
+/// producer and consumer differ. Comes before `differentiate`, so that gradients follow the formats of their values.
+/// The only pass that knows a device: it asks DeviceKernels::choose_layout.
+Graph choose_layouts(const Graph& graph, Device device);
+
+/// Appends the backward pass of output `loss`. Adds the input "d" + loss of the same type, the seed of the gradients: the
+/// loss is summed over the samples of a rank, so feeding 1 / (samples of the global batch) averages over all ranks.
+/// The gradient of parameter p is the value "d" + p. A value with several uses gets the sum of their gradients; a
+/// parameter with several uses is added to in place.
+/// Throws    Unsupported if an operator on the way has no backward kernel.
+Graph differentiate(const Graph& graph, const std::string& loss);
+
+}  // namespace phalanx

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/load.hpp"
+
+namespace phalanx {
+
+void load_parameters(const Checkpoint& checkpoint, ParameterSet& parameters) {
+  for (const ParameterSlot& slot : parameters.layout().parameters())
+    checkpoint.load("/parameters/" + slot.name, parameters.parameter(slot.name));
+  for (const ParameterSlot& slot : parameters.layout().states())
+    checkpoint.load("/states/" + slot.name, parameters.state(slot.name));
+}
+
+LoadedModel load_model(const std::string& checkpoint_path, std::int64_t batch, Stream& stream) {
+  const Checkpoint checkpoint = Checkpoint::read(checkpoint_path);
+  LoadedModel loaded{.record = run_record_from_json(checkpoint.run(), checkpoint_path), .network = nullptr};
+  try {
+    loaded.network = std::make_unique<Network>(
+        NetworkOptions{loaded.record.model, loaded.record.loss, loaded.record.precision, false}, batch, stream);
+  } catch (const ConfigError& e) {
+    throw InvalidInput(fmt::format("{}: the model it describes cannot be built: {}", checkpoint_path, e.what()));
+  }
+  load_parameters(checkpoint, loaded.network->parameters());
+  return loaded;
+}
+
+}  // namespace phalanx

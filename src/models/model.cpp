@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/model.hpp"
+
+#include "core/text.hpp"
+#include "models/sequential.hpp"
+
+namespace phalanx {
+
+std::span<const NamedBuilder> model_builders() noexcept {
+  static constexpr NamedBuilder kBuilders[] = {
+      {"layers", build_layers, "layer lines"},
+      {"mlp", build_mlp, "hidden, activation"},
+  };
+  return kBuilders;
+}
+
+Graph build_model(const ModelSpec& spec, std::int64_t batch) {
+  std::vector<std::string> names;
+  for (const NamedBuilder& builder : model_builders()) {
+    names.emplace_back(builder.name);
+    if (builder.name != spec.name) continue;
+    std::vector<std::int64_t> sizes{batch};
+    sizes.insert(sizes.end(), spec.sample.sizes().begin(), spec.sample.sizes().end());
+    Graph graph;
+    const ValueId y = builder.build(graph, spec, graph.add_input("x", {DType::kF32, Shape(std::span<const std::int64_t>(sizes))}));
+    const Shape& found = graph.value(y).type.shape;
+    if (!(found == Shape{batch, spec.outputs}))
+      throw ConfigError(fmt::format("the last layer '{}' gives {} per sample, but the data set's targets need [{}]",
+                                    graph.value(y).name, Shape(found.sizes().subspan(1)).str(), spec.outputs));
+    graph.set_output("y", y);
+    return graph;
+  }
+  throw ConfigError(fmt::format("model: there is no model '{}'; the nearest is '{}'", spec.name, nearest(spec.name, names)));
+}
+
+void attach_loss(Graph& graph, const std::string& loss) {
+  const ValueId y = graph.output("y");
+  const TensorType type = graph.value(y).type;
+  ValueId logits = y;
+  const auto skip_final = [&](std::string_view op) {
+    const NodeId producer = graph.value(y).producer;
+    if (producer != kNoNode && graph.nodes()[static_cast<std::size_t>(producer)].op->name == op)
+      logits = graph.nodes()[static_cast<std::size_t>(producer)].inputs[0];
+  };
+  if (loss == "softmax_cross_entropy") {
+    skip_final("softmax");
+    const ValueId target = graph.add_input("target", {DType::kI64, Shape{type.shape[0]}});
+    graph.set_output("loss", graph.add_one(loss, {}, {logits, target}, "loss"));
+  } else if (loss == "binary_cross_entropy" || loss == "mean_squared_error") {
+    if (loss == "binary_cross_entropy") skip_final("sigmoid");
+    const ValueId target = graph.add_input("target", {DType::kF32, type.shape});
+    graph.set_output("loss", graph.add_one(loss, {{"reduction", std::string("row_mean_sum")}}, {logits, target}, "loss"));
+  } else {
+    throw ConfigError(fmt::format("loss: expected softmax_cross_entropy, binary_cross_entropy or mean_squared_error, "
+                                  "found '{}'", loss));
+  }
+  graph.set_output("logits", logits);
+}
+
+}  // namespace phalanx

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/network.hpp"
+
+#include <algorithm>
+
+#include "graph/passes/passes.hpp"
+
+namespace phalanx {
+
+Network::Network(NetworkOptions options, std::int64_t batch, Stream& stream)
+    : options_(std::move(options)), stream_(stream), arena_(stream) {
+  const Graph graph = lower(options_.training ? Mode::kTraining : Mode::kInference, std::max<std::int64_t>(batch, 1));
+  parameters_ = std::make_unique<ParameterSet>(ParameterLayout(graph), stream);
+  if (!options_.training) return;
+  gradients_ = Tensor({DType::kF32, Shape{parameters_->layout().parameter_elements() + kTail}}, stream);
+  std::ranges::fill(gradients_.as<float>(), 0.0f);
+}
+
+Graph Network::lower(Mode mode, std::int64_t batch) {
+  Graph graph = build_model(options_.model, batch);
+  attach_loss(graph, options_.loss);
+  if (mode == Mode::kTraining) {
+    Graph wanted = graph;
+    wanted.drop_output("y");
+    graph = prune_unused(wanted);
+  } else {
+    if (mode == Mode::kInference) graph.drop_output("loss");
+    graph = for_inference(graph);
+  }
+  if (options_.columns.size() > 0) {
+    ColumnSplit split = split_columns(graph, options_.columns.begin, options_.columns.end);
+    graph = std::move(split.graph);
+    cut_weight_ = split.weight;
+  }
+  if (options_.precision == "bf16") graph = lower_precision(graph);
+  graph = choose_layouts(graph, stream_.device());
+  return mode == Mode::kTraining ? differentiate(graph, "loss") : graph;
+}
+
+void Network::initialise(std::uint64_t seed) {
+  parameters_->initialise(seed);
+  if (cut_weight_.empty()) return;
+  const TensorView part = parameters_->parameter(cut_weight_);
+  const std::int64_t rows = part.shape()[0], total = options_.model.sample.numel();
+  ParameterSlot whole = parameters_->layout().parameter(cut_weight_);
+  whole.shape = Shape{rows, total};
+  std::vector<float> values(static_cast<std::size_t>(rows * total));
+  initialise_array(whole, seed, values.data());
+  for (std::int64_t r = 0; r < rows; ++r)
+    std::copy_n(values.data() + r * total + options_.columns.begin, options_.columns.size(),
+                part.as<float>() + r * options_.columns.size());
+}
+
+Executor& Network::executor(Mode mode, std::int64_t batch) {
+  std::unique_ptr<Executor>& found = executors_[{mode, batch}];
+  if (!found)
+    found = std::make_unique<Executor>(Plan(lower(mode, batch), parameters_->layout(), stream_.device()), *parameters_,
+                                       gradients_.view(), arena_, stream_);
+  return *found;
+}
+
+Executor& Network::training(std::int64_t batch) {
+  require(options_.training, "this network was made without gradients");
+  return executor(Mode::kTraining, batch);
+}
+Executor& Network::evaluation(std::int64_t batch) { return executor(Mode::kEvaluation, batch); }
+Executor& Network::inference(std::int64_t batch) { return executor(Mode::kInference, batch); }
+
+}  // namespace phalanx

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "comm/rank_layout.hpp"
+#include "graph/plan.hpp"
+#include "models/model.hpp"
+
+namespace phalanx {
+
+struct NetworkOptions {
+  ModelSpec model;
+  std::string loss;               ///< see attach_loss
+  std::string precision = "f32";  ///< f32 | bf16
+  bool training = true;           ///< false: no gradients, training() may not be called
+  Range columns;                  ///< not empty: this rank's share of the input columns (see split_columns)
+};
+
+/// A model on one device of one rank: its parameters, and an executor for every batch size that has been asked for, all
+/// of them in one activation arena.
+class Network {
+ public:
+  /// `batch`: the batch size that will be used most; decides nothing but what is planned first.
+  /// Throws    ConfigError if the model does not fit; Unsupported.
+  Network(NetworkOptions options, std::int64_t batch, Stream& stream);
+
+  const NetworkOptions& options() const noexcept { return options_; }
+  ParameterSet& parameters() noexcept { return *parameters_; }
+  /// First values of all parameters; a cut weight gets its columns of what the whole one would be.
+  void initialise(std::uint64_t seed);
+  /// The parameter of which this rank holds columns only; empty without NetworkOptions::columns.
+  const std::string& cut_weight() const noexcept { return cut_weight_; }
+  /// The gradient arena, f32 [parameter elements + kTail]. Its tail carries sums that travel with the gradients.
+  TensorView gradients() const noexcept { return gradients_.view(); }
+  static constexpr std::int64_t kTail = 16;
+
+  /// Inputs "x", "target", "dloss"; outputs "loss" (summed over the batch) and "logits"; fills the gradients.
+  Executor& training(std::int64_t batch);
+  /// Inputs "x", "target"; outputs "loss", "logits", "y". Dropout is off, batch norm uses its running statistics.
+  Executor& evaluation(std::int64_t batch);
+  /// Input "x"; outputs "logits", "y".
+  Executor& inference(std::int64_t batch);
+
+  /// Bytes of activations of the largest plan so far.
+  std::size_t arena_bytes() const noexcept { return arena_.size_bytes(); }
+
+ private:
+  enum class Mode { kTraining, kEvaluation, kInference };
+  Graph lower(Mode mode, std::int64_t batch);
+  Executor& executor(Mode mode, std::int64_t batch);
+
+  NetworkOptions options_;
+  Stream& stream_;
+  Workspace arena_;
+  std::string cut_weight_;
+  std::unique_ptr<ParameterSet> parameters_;
+  Tensor gradients_;
+  std::map<std::pair<Mode, std::int64_t>, std::unique_ptr<Executor>> executors_;
+};
+
+}  // namespace phalanx

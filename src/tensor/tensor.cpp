@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tensor/tensor.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace phalanx {
+namespace {
+
+template <class From, class To>
+void convert(const From* from, To* to, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<To>(static_cast<float>(from[i]));
+}
+
+// Image formats differ in the stride between channels only, so both sides are walked by (n, c, pixel).
+template <class From, class To>
+void convert_image(const From* from, std::int64_t from_block, To* to, std::int64_t to_block, const Shape& shape) {
+  const std::int64_t channels = shape[1], pixels = shape[2] * shape[3];
+  // Tiles of 16 channels keep one side contiguous whichever of the two formats is the plain one.
+  constexpr std::int64_t kTile = 16;
+  for (std::int64_t n = 0; n < shape[0]; ++n) {
+    const From* f = from + n * channels * pixels;
+    To* t = to + n * channels * pixels;
+    for (std::int64_t c0 = 0; c0 < channels; c0 += kTile) {
+      const std::int64_t c1 = std::min(channels, c0 + kTile);
+      for (std::int64_t p = 0; p < pixels; ++p)
+        for (std::int64_t c = c0; c < c1; ++c)
+          t[(c / to_block * pixels + p) * to_block + c % to_block] = static_cast<To>(
+              static_cast<float>(f[(c / from_block * pixels + p) * from_block + c % from_block]));
+    }
+  }
+}
+
+}  // namespace
+
+void TensorType::set_channel_block(std::int64_t block) {
+  if (block != 1) {
+    require(shape.rank() == 4, "only a tensor of rank 4 has a channel block");
+    require(block > 0 && shape[1] % block == 0, "a channel block must divide the number of channels");
+    if (shape[1] == 1 || shape[2] * shape[3] == 1) block = 1;
+  }
+  channel_block = block;
+}
+
+std::string TensorType::str() const {
+  return fmt::format("{} {}{}", name(dtype), shape.str(), channel_block == 1 ? "" : fmt::format("/{}", channel_block));
+}
+
+void copy(ConstTensorView from, TensorView to, Stream&) {
+  require(from.shape() == to.shape(), "copy: the shapes differ");
+  if (from.type == to.type) {
+    if (from.numel() > 0) std::memcpy(to.data, from.data, from.type.size_bytes());
+    return;
+  }
+  with_float_type(from.type.dtype, [&]<class From>() {
+    with_float_type(to.type.dtype, [&]<class To>() {
+      if (from.type.channel_block == to.type.channel_block)
+        convert(from.as<From>(), to.as<To>(), from.numel());
+      else
+        convert_image(from.as<From>(), from.type.channel_block, to.as<To>(), to.type.channel_block, from.shape());
+    });
+  });
+}
+
+}  // namespace phalanx

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/optimizer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace phalanx {
+namespace {
+
+std::string_view operator_for(const std::string& optimizer) {
+  if (optimizer == "sgd") return "sgd";
+  if (optimizer == "adam" || optimizer == "adamw") return "adam";
+  throw ConfigError(fmt::format("optimizer: expected sgd, adam or adamw, found '{}'", optimizer));
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const TrainConfig& config, std::int64_t elements, Stream& stream)
+    : config_(config), op_(find_operator(operator_for(config.optimizer))) {
+  const auto add_slot = [&](std::string name) {
+    slots_.push_back({std::move(name), Tensor({DType::kF32, Shape{elements}}, stream)});
+    std::ranges::fill(slots_.back().values.as<float>(), 0.0f);
+  };
+  if (op_.name == "adam") {
+    attributes_.set("decoupled", std::int64_t{config.optimizer == "adamw"});
+    add_slot("first_moment");
+    add_slot("second_moment");
+  } else {
+    attributes_.set("nesterov", std::int64_t{config.nesterov});
+    if (config.momentum != 0) add_slot("momentum");
+  }
+}
+
+void Optimizer::update(TensorView parameters, ConstTensorView gradients, double learning_rate, double gradient_scale,
+                       std::int64_t step, Stream& stream) {
+  const auto f = [](double v) { return static_cast<float>(v); };
+  OpContext ctx{.stream = stream, .attributes = attributes_, .workspace = {}};
+  const Kernel kernel = kernels_for(op_, stream.device()).forward;
+  if (op_.name == "adam") {
+    const auto t = static_cast<double>(step + 1);
+    std::array<float, 8> hyper{f(learning_rate), f(config_.weight_decay), f(gradient_scale), f(config_.beta1),
+                               f(config_.beta2), f(config_.epsilon), f(1 - std::pow(config_.beta1, t)),
+                               f(1 - std::pow(config_.beta2, t))};
+    const TensorView m = slots_[0].values.view(), v = slots_[1].values.view();
+    const std::array<ConstTensorView, 5> in{parameters, gradients, m, v, {hyper.data(), {DType::kF32, Shape{8}}}};
+    const std::array<TensorView, 3> out{parameters, m, v};
+    kernel(ctx, in, out);
+  } else {
+    std::array<float, 4> hyper{f(learning_rate), f(config_.weight_decay), f(gradient_scale), f(config_.momentum)};
+    const TensorView momentum = slots_.empty() ? TensorView{} : slots_[0].values.view();
+    const std::array<ConstTensorView, 4> in{parameters, gradients, momentum, {hyper.data(), {DType::kF32, Shape{4}}}};
+    const std::array<TensorView, 2> out{parameters, momentum};
+    kernel(ctx, in, out);
+  }
+}
+
+double norm(ConstTensorView values) {
+  const auto* v = values.as<float>();
+  const std::int64_t count = values.numel();
+  // Eight partial sums: vectorises, and the order does not depend on anything but the length.
+  std::array<double, 8> sums{};
+  std::int64_t i = 0;
+  for (; i + 8 <= count; i += 8)
+    for (int k = 0; k < 8; ++k) sums[k] += static_cast<double>(v[i + k]) * static_cast<double>(v[i + k]);
+  for (; i < count; ++i) sums[0] += static_cast<double>(v[i]) * static_cast<double>(v[i]);
+  double sum = 0;
+  for (double s : sums) sum += s;
+  return std::sqrt(sum);
+}
+
+}  // namespace phalanx

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "formats/checkpoint.hpp"
+#include "graph/parameters.hpp"
+#include "models/run_record.hpp"
+#include "train/column_shards.hpp"
+#include "train/optimizer.hpp"
+
+namespace phalanx {
+
+/// The arrays of a checkpoint, parameter by parameter, independent of where they lie in the arenas and of how many ranks
+/// hold them: /parameters/<name>, /states/<name>, /optimizer/<slot>/<parameter>.
+struct TrainingState {
+  std::vector<CheckpointEntry> entries;  ///< views into the arguments, or into `gathered`
+  std::vector<Tensor> gathered;          ///< what several ranks held in parts
+};
+
+/// `shards`: null unless the first layer is cut; then called by every rank.
+TrainingState training_state(const ParameterSet& parameters, const Optimizer& optimizer, const ColumnShards* shards);
+
+/// The reverse.
+/// Throws    InvalidInput if an array is missing or has another shape.
+void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters, Optimizer& optimizer,
+                         const ColumnShards* shards);
+
+/// Whether a run may go on from a checkpoint: everything that shapes the result (model, data, optimizer, batch, seed, ...)
+/// must be as it was. How long to train, what to write and how to communicate may change.
+/// Throws    ConfigError that lists every key that differs with both values.
+void check_same_run(const RunRecord& before, const RunRecord& now, const std::string& checkpoint_path);
+
+}  // namespace phalanx

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/trainer.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <optional>
+
+#include "core/log.hpp"
+#include "core/text.hpp"
+#include "formats/checkpoint.hpp"
+#include "train/resume.hpp"
+#include "train/run_outputs.hpp"
+#include "train/schedule.hpp"
+#include "train/training_step.hpp"
+
+namespace phalanx {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+SamplerOptions sampler_options(const TrainConfig& config, const TrainContext& context, std::int64_t rows, bool training) {
+  const Partition partition = parse_partition(config.partition);
+  const bool by_column = partition == Partition::kColumn;
+  return {.rows = rows,
+          .partition = training || by_column ? partition : Partition::kShuffle,
+          .batch_size = training ? config.batch_size : std::max<std::int64_t>(config.batch_size, 256),
+          .micro_batches = training ? config.accumulate : 1,
+          .rank = context.layout.rank,
+          .size = context.layout.size,
+          .seed = static_cast<std::uint64_t>(config.seed),
+          .shuffle = training};
+}
+
+TransformOptions transform_options(const TrainConfig& config, const std::string& loss, bool training) {
+  TransformOptions options{.normalise = config.normalise, .normalise_targets = loss == "mean_squared_error"};
+  if (training) {
+    options.crop_padding = config.augment_crop;
+    options.flip = config.augment_flip;
+    options.cutout = config.augment_cutout;
+  }
+  return options;
+}
+
+/// The input columns of this rank; empty unless partition = column on several ranks.
+Range my_columns(const TrainConfig& config, const TrainContext& context) {
+  if (parse_partition(config.partition) != Partition::kColumn || context.layout.size == 1) return {};
+  const std::int64_t features = context.train.info().sample.numel();
+  if (features < context.layout.size)
+    throw ConfigError(fmt::format("partition = column: {} columns cannot be cut over {} ranks", features, context.layout.size));
+  return columns(features, context.layout.rank, context.layout.size);
+}
+
+/// Sums over the steps since the last line of metrics.
+struct Interval {
+  Clock::time_point begin = Clock::now();
+  double loss = 0, correct = 0, samples = 0, communication = 0, exposed = 0, wait_before = 0;
+};
+
+class Trainer {
+ public:
+  Trainer(const TrainConfig& config, const TrainContext& context)
+      : config_(config),
+        context_(context),
+        loss_(resolve_loss(config, context.train.info())),
+        network_({model_spec(config, context.train.info()), loss_, config.precision, true, my_columns(config, context)},
+                 share_of(share_of(config.batch_size, 0, static_cast<int>(config.accumulate)).size(), 0, context.layout.size).size(),
+                 context.stream),
+        optimizer_(config, network_.parameters().parameters().numel(), context.stream),
+        step_(config_, network_, optimizer_, context.comm, context.stream),
+        train_(context.train, Sampler(sampler_options(config, context, context.train.size(), true)),
+               transform_options(config, loss_, true), config.prefetch),
+        folder_(config.output + "/checkpoints") {
+    if (context.test != nullptr)
+      test_.emplace(*context.test, Sampler(sampler_options(config, context, context.test->size(), false)),
+                    transform_options(config, loss_, false), config.prefetch);
+    if (!network_.cut_weight().empty())
+      shards_.emplace(network_.cut_weight(), network_.options().columns, network_.options().model.sample.numel(), context.comm,
+                      context.stream);
+    steps_per_epoch_ = train_.sampler().steps_per_epoch();
+    total_steps_ = static_cast<std::int64_t>(std::ceil(config.epochs * static_cast<double>(steps_per_epoch_)));
+    if (config.max_steps > 0) total_steps_ = std::min(total_steps_, config.max_steps);
+    schedule_.emplace(config, steps_per_epoch_, total_steps_);
+  }
+
+  TrainResult run() {
+    network_.initialise(static_cast<std::uint64_t>(config_.seed));
+    start_record();
+    resume();
+    open_outputs();
+    train_.begin(record_.epoch, record_.step_in_epoch);
+    interval_ = {};
+    if (record_.step >= total_steps_) result_.reason = config_.max_steps > 0 ? "max-steps" : "epochs";
+    while (result_.reason.empty()) one_step();
+    finish();
+    return result_;
+  }
+
+ private:
+  const ColumnShards* shards() const noexcept { return shards_ ? &*shards_ : nullptr; }
+
+  // --- start
+
+  void start_record() {
+    const DatasetInfo& info = context_.train.info();
+    record_ = {.model = network_.options().model,
+               .loss = loss_,
+               .precision = config_.precision,
+               .is_image = info.kind == SampleKind::kImage,
+               .normalise = config_.normalise,
+               .normalise_targets = train_.transform().changes_targets(),
+               .mean = info.mean,
+               .std = info.std,
+               .target_mean = info.target_mean,
+               .target_std = info.target_std,
+               .class_names = info.class_names,
+               .feature_names = info.feature_names,
+               .target_names = info.target_names,
+               .data_sha256 = info.content_sha256,
+               .best_metric = loss_ == "mean_squared_error" ? "loss" : "accuracy",
+               .config = context_.config_text};
+  }
+
+  /// Rank 0 chooses the checkpoint, so that all ranks load the same one.
+  void resume() {
+    std::optional<Checkpoint> newest;
+    std::int64_t step = -1;
+    if (context_.layout.rank == 0) {
+      newest = folder_.newest();
+      if (newest) step = run_record_from_json(newest->run(), newest->path()).step;
+    }
+    context_.comm.broadcast({&step, {DType::kI64, Shape{1}}}, 0, context_.stream);
+    if (step < 0) return;
+    if (!newest) newest = Checkpoint::read(folder_.path_of_step(step));
+    const RunRecord before = run_record_from_json(newest->run(), newest->path());
+    check_same_run(before, record_, newest->path());
+    load_training_state(*newest, network_.parameters(), optimizer_, shards());
+    const std::string config = record_.config;
+    record_ = before;
+    record_.config = config;
+    result_.resumed_from = step;
+    seconds_before_ = record_.seconds;
+    if (context_.layout.rank == 0)
+      log_info("resuming from {}: step {}, epoch {}", newest->path(), step, record_.epoch);
+  }
+
+  void open_outputs() {
+    const bool terminal = stderr_is_terminal();
+    const RunProgress first{record_.step, epochs_done()};
+    outputs_.emplace(config_.output, context_.layout.rank == 0,
+                     result_.resumed_from > 0 ? std::optional(record_.step) : std::nullopt,
+                     ProgressBar::Options{.enabled = context_.layout.rank == 0,
+                                          .is_terminal = terminal,
+                                          .columns = stderr_columns(),
+                                          .total_steps = total_steps_,
+                                          .total_epochs = static_cast<double>(total_steps_) / static_cast<double>(steps_per_epoch_)},
+                     first, now());
+  }
+
+  // --- one step
+
+  double now() const { return seconds_since(begin_); }
+  double epochs_done() const { return static_cast<double>(record_.step) / static_cast<double>(steps_per_epoch_); }
+
+  void one_step() {
+    const auto begin = Clock::now();
+    const bool log_now = (record_.step + 1) % config_.log_every == 0;
+    const StepReport report = step_.run(train_, record_.step, schedule_->rate(record_.step), log_now);
+    training_seconds_ += seconds_since(begin);
+    if (!std::isfinite(report.loss_sum))
+      throw Error(fmt::format("the loss of step {} (epoch {}) is {}: lower learning-rate or set clip-norm; the last "
+                              "checkpoint is kept", record_.step, record_.epoch, report.loss_sum));
+    account(report);
+    const bool epoch_ends = advance();
+    if (log_now) write_interval(report);
+    outputs_->progress({record_.step, epochs_done(), mean_loss_, rate_}, now());
+    decide(epoch_ends);
+  }
+
+  void account(const StepReport& report) {
+    interval_.loss += report.loss_sum;
+    interval_.correct += report.correct;
+    interval_.samples += static_cast<double>(report.samples);
+    interval_.communication += report.overlap.communication_seconds;
+    interval_.exposed += report.overlap.exposed_seconds;
+    communication_seconds_ += report.overlap.communication_seconds;
+    exposed_seconds_ += report.overlap.exposed_seconds;
+    samples_ += static_cast<double>(report.samples);
+    record_.epoch_loss_sum += report.loss_sum;
+    record_.epoch_samples += report.samples;
+    mean_loss_ = report.loss_sum / static_cast<double>(std::max<std::int64_t>(report.samples, 1));
+    rate_ = training_seconds_ > 0 ? samples_ / training_seconds_ : 0;
+  }
+
+  /// Moves the position one step on; true at the end of an epoch.
+  bool advance() {
+    ++record_.step;
+    if (++record_.step_in_epoch < steps_per_epoch_) return false;
+    record_.step_in_epoch = 0;
+    ++record_.epoch;
+    return true;
+  }
+
+  void write_interval(const StepReport& report) {
+    const double seconds = std::max(seconds_since(interval_.begin), 1e-9);
+    std::vector<Metric> values{{"loss", interval_.loss / std::max(interval_.samples, 1.0)}};
+    if (loss_ != "mean_squared_error") values.emplace_back("accuracy", interval_.correct / std::max(interval_.samples, 1.0));
+    values.insert(values.end(), {{"learning_rate", schedule_->rate(record_.step - 1)},
+                                 {"gradient_norm", report.gradient_norm},
+                                 {"samples_per_second", interval_.samples / seconds},
+                                 {"data_wait_share", (train_.wait_seconds() - interval_.wait_before) / seconds},
+                                 {"communication_seconds", interval_.communication},
+                                 {"exposed_seconds", interval_.exposed},
+                                 {"seconds", seconds_before_ + training_seconds_}});
+    outputs_->metrics(record_.step, epochs_done(), config_.train_split, values);
+    interval_ = {.wait_before = train_.wait_seconds()};
+  }
+
+  // --- what happens between steps
+
+  void decide(bool epoch_ends) {
+    const double epoch_loss = record_.epoch_loss_sum / static_cast<double>(std::max<std::int64_t>(record_.epoch_samples, 1));
+    if (epoch_ends) {
+      result_.train_loss = epoch_loss;
+      record_.epoch_loss_sum = 0;
+      record_.epoch_samples = 0;
+    }
+    if (record_.step >= total_steps_)
+      result_.reason = config_.max_steps > 0 && total_steps_ == config_.max_steps ? "max-steps" : "epochs";
+    else if (epoch_ends && config_.stop_loss > 0 && epoch_loss <= config_.stop_loss)
+      result_.reason = "stop-loss";
+    else if (config_.max_seconds > 0 && time_is_up())
+      result_.reason = "max-seconds";
+    const bool ends = !result_.reason.empty();
+    const bool evaluate_now = test_ && (ends || (epoch_ends && config_.evaluate_every > 0 && record_.epoch % config_.evaluate_every == 0));
+    const bool save_now = ends || (epoch_ends && config_.checkpoint_every > 0 && record_.epoch % config_.checkpoint_every == 0) ||
+                          (config_.checkpoint_steps > 0 && record_.step % config_.checkpoint_steps == 0);
+    if (evaluate_now || save_now) average_states();
+    bool is_best = false;
+    if (evaluate_now) is_best = evaluate_and_compare();
+    if (save_now || is_best) save(is_best, save_now);
+    if (evaluate_now || save_now || is_best) interval_ = {.wait_before = train_.wait_seconds()};
+  }
+
+  /// Rank 0's clock decides for all.
+  bool time_is_up() {
+    std::int64_t up = seconds_before_ + training_seconds_ >= config_.max_seconds ? 1 : 0;
+    context_.comm.broadcast({&up, {DType::kI64, Shape{1}}}, 0, context_.stream);
+    return up != 0;
+  }
+
+  /// Each rank has kept running statistics of its own share; from here on all have their mean.
+  void average_states() {
+    if (context_.comm.size() == 1) return;
+    const TensorView states = network_.parameters().states();
+    context_.comm.all_reduce(states, ReduceOp::kSum, context_.stream);
+    const float scale = 1.0f / static_cast<float>(context_.comm.size());
+    for (std::int64_t i = 0; i < states.numel(); ++i) states.as<float>()[i] *= scale;
+  }
+
+  /// True if this is the best evaluation so far.
+  bool evaluate_and_compare() {
+    result_.test = evaluate(network_, *test_, context_.comm, context_.stream, static_cast<std::uint64_t>(record_.step) + 1);
+    const Evaluation& e = result_.test;
+    std::vector<Metric> values{{"loss", e.loss}};
+    if (e.is_classifier)
+      values.emplace_back("accuracy", e.accuracy);
+    else
+      values.insert(values.end(), {{"mean_absolute_error", e.mean_absolute_error}, {"r2", e.r2}});
+    values.insert(values.end(), {{"samples_per_second", static_cast<double>(e.samples) / std::max(e.seconds, 1e-9)},
+                                 {"seconds", seconds_before_ + training_seconds_}});
+    outputs_->metrics(record_.step, epochs_done(), config_.test_split, values);
+    outputs_->note(e.is_classifier
+                       ? fmt::format("epoch {:g}: {} loss {:.4f}, accuracy {:.4f}", epochs_done(), config_.test_split, e.loss, e.accuracy)
+                       : fmt::format("epoch {:g}: {} loss {:.4f}, mean absolute error {:.4g}, R2 {:.4f}", epochs_done(),
+                                     config_.test_split, e.loss, e.mean_absolute_error, e.r2));
+    const bool higher = record_.best_metric == "accuracy";
+    const double value = higher ? e.accuracy : e.loss;
+    if (!record_.has_best || (higher ? value > record_.best_value : value < record_.best_value)) {
+      record_.has_best = true;
+      record_.best_value = value;
+      record_.evaluations_since_best = 0;
+      return true;
+    }
+    ++record_.evaluations_since_best;
+    if (config_.early_stop > 0 && record_.evaluations_since_best >= config_.early_stop && result_.reason.empty())
+      result_.reason = "early-stop";
+    return false;
+  }
+
+  void save(bool is_best, bool numbered) {
+    record_.seconds = seconds_before_ + training_seconds_;
+    result_.checkpoint = numbered ? folder_.path_of_step(record_.step) : result_.checkpoint;
+    if (is_best) result_.best_checkpoint = folder_.best_path();
+    if (context_.layout.rank != 0 && !shards_) return;
+    const TrainingState state = training_state(network_.parameters(), optimizer_, shards());
+    if (context_.layout.rank != 0) return;
+    const std::string run = to_json(record_);
+    if (numbered) {
+      write_checkpoint(folder_.path_of_step(record_.step), run, state.entries);
+      folder_.prune(config_.keep);
+    }
+    if (is_best) write_checkpoint(folder_.best_path(), run, state.entries);
+  }
+
+  void finish() {
+    if (result_.checkpoint.empty()) result_.checkpoint = folder_.path_of_step(record_.step);
+    if (record_.has_best) result_.best_checkpoint = folder_.best_path();
+    if (result_.test.samples == 0 && test_) result_.test = evaluate(network_, *test_, context_.comm, context_.stream, static_cast<std::uint64_t>(record_.step) + 1);
+    result_.steps = record_.step;
+    result_.seconds = seconds_before_ + training_seconds_;
+    result_.samples_per_second = rate_;
+    result_.hidden_share = OverlapTimes{communication_seconds_, exposed_seconds_}.hidden_share();
+    result_.wait_share = training_seconds_ > 0 ? train_.wait_seconds() / training_seconds_ : 0;
+    train_.end();
+    outputs_->finish(now());
+  }
+
+  const TrainConfig& config_;
+  const TrainContext& context_;
+  std::string loss_;
+  Network network_;
+  Optimizer optimizer_;
+  TrainingStep step_;
+  std::optional<ColumnShards> shards_;
+  Loader train_;
+  std::optional<Loader> test_;
+  CheckpointFolder folder_;
+  std::optional<Schedule> schedule_;
+  std::optional<RunOutputs> outputs_;
+  RunRecord record_;
+  TrainResult result_;
+  Interval interval_;
+  Clock::time_point begin_ = Clock::now();
+  std::int64_t steps_per_epoch_ = 0, total_steps_ = 0;
+  double seconds_before_ = 0;    // trained by earlier parts of a resumed run
+  double training_seconds_ = 0;  // trained by this process
+  double samples_ = 0, communication_seconds_ = 0, exposed_seconds_ = 0;
+  double mean_loss_ = 0, rate_ = 0;
+};
+
+}  // namespace
+
+std::string resolve_loss(const TrainConfig& config, const DatasetInfo& info) {
+  const std::string fitting = info.target == TargetKind::kClass ? "softmax_cross_entropy"
+                              : info.binary                     ? "binary_cross_entropy"
+                                                                : "mean_squared_error";
+  if (config.loss == "auto") return fitting;
+  const bool values_for_classes = (info.target == TargetKind::kClass) != (config.loss == "softmax_cross_entropy");
+  if (values_for_classes || (config.loss == "binary_cross_entropy" && !info.binary))
+    throw ConfigError(fmt::format("loss = {} does not fit the targets of the data set; {} does", config.loss, fitting));
+  return config.loss;
+}
+
+ModelSpec model_spec(const TrainConfig& config, const DatasetInfo& info) {
+  return {.name = config.model,
+          .layers = config.layer,
+          .hidden = config.hidden,
+          .activation = config.activation,
+          .sample = info.sample,
+          .outputs = info.target == TargetKind::kClass ? info.classes : info.targets};
+}
+
+TrainResult run_training(const TrainConfig& config, const TrainContext& context) { return Trainer(config, context).run(); }
+
+}  // namespace phalanx

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "comm/rank_layout.hpp"
+#include "data/row_source.hpp"
+#include "models/run_record.hpp"
+#include "train/config.hpp"
+#include "train/evaluate.hpp"
+
+namespace phalanx {
+
+/// How a training run ended.
+struct TrainResult {
+  std::string reason;             ///< "epochs", "max-steps", "max-seconds", "stop-loss", "early-stop"
+  std::int64_t steps = 0;         ///< done in all
+  std::int64_t resumed_from = 0;  ///< step; 0: started anew
+  double train_loss = 0;          ///< of the last epoch
+  Evaluation test;                ///< of the last evaluation
+  double seconds = 0;             ///< of training, earlier parts of a resumed run included, evaluation excluded
+  double samples_per_second = 0;  ///< of this process's training
+  double hidden_share = 0;        ///< of communication
+  double wait_share = 0;          ///< of the time, spent waiting for data on this rank
+  std::string checkpoint;         ///< the newest
+  std::string best_checkpoint;
+};
+
+/// What a run needs beside its configuration; everything outlives run_training.
+struct TrainContext {
+  const RankLayout& layout;
+  Communicator& comm;
+  Stream& stream;
+  RowSource& train;
+  RowSource* test = nullptr;  ///< null: no evaluation
+  std::string config_text;    ///< as --dump-config prints it
+};
+
+/// Trains from the configuration: resumes by itself from the newest whole checkpoint in config.output, evaluates, writes
+/// checkpoints, metrics (metrics.jsonl, TensorBoard events, curves.svg) and shows progress. Called by every rank; rank 0
+/// writes.
+/// Throws    ConfigError if the configuration contradicts the data, or the checkpoint it would resume from; IoError if
+///           something cannot be saved (the last good checkpoint stays); CommError.
+TrainResult run_training(const TrainConfig& config, const TrainContext& context);
+
+/// The model that a configuration describes for a data set, and its loss ("auto" resolved).
+/// Throws    ConfigError if the loss does not fit the targets.
+ModelSpec model_spec(const TrainConfig& config, const DatasetInfo& info);
+std::string resolve_loss(const TrainConfig& config, const DatasetInfo& info);
+
+}  // namespace phalanx

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "comm/gradient_reducer.hpp"
+#include "data/loader.hpp"
+#include "models/network.hpp"
+#include "train/optimizer.hpp"
+
+namespace phalanx {
+
+/// What one optimizer step says about itself; equal on every rank but for the times.
+struct StepReport {
+  double loss_sum = 0;        ///< over the samples of the global batch
+  double correct = 0;         ///< classifiers: right answers
+  std::int64_t samples = 0;   ///< of the global batch
+  double gradient_norm = 0;   ///< global, before clipping; only if clipping is on or `want_norm`
+  OverlapTimes overlap;
+};
+
+/// One optimizer step over all ranks: micro-batches forward and backward, gradients summed in buckets while the last
+/// micro-batch is still in its backward pass, clipping, update.
+///
+/// The loss is a sum over samples and its gradient is seeded with 1 / (samples of the global batch), so uneven shares,
+/// ragged last batches, accumulation and ranks without data give the gradient that one rank would have computed.
+class TrainingStep {
+ public:
+  /// All must outlive the step. Where the network holds columns of the first layer (partition `column`) every rank computes
+  /// the whole batch, so gradients are not summed; the products of that layer are.
+  TrainingStep(const TrainConfig& config, Network& network, Optimizer& optimizer, Communicator& comm, Stream& stream);
+
+  /// `step` counts optimizer steps from 0. Takes config.accumulate micro-batches from the loader.
+  StepReport run(Loader& loader, std::int64_t step, double learning_rate, bool want_norm);
+
+ private:
+  double gradient_norm(ConstTensorView gradients);
+  void run_micro_batch(const Batch& batch, std::int64_t step, bool is_last, StepReport& report);
+
+  const TrainConfig& config_;
+  Network& network_;
+  Optimizer& optimizer_;
+  Stream& stream_;
+  Communicator& comm_;
+  std::unique_ptr<GradientReducer> reducer_;
+  bool has_gradients_ = false;  // in the arena, of the present step
+  float seed_ = 0;              // gradient of the loss
+};
+
+}  // namespace phalanx
