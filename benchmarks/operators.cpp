@@ -2,9 +2,10 @@
 // Times the kernels of every operator at the sizes its cases name:
 //   operators [--only PREFIX] [--rounds N] [--json FILE]
 //
-// A time is the median over rounds after a warm-up, with the caches flushed in between. GB/s counts the bytes that must
-// move, GFLOP/s the operations of the operator's formula; both also stand as a share of what a copy and a matrix product
-// reach in the same run, so that tables of two machines, or of a busy and an idle one, can be compared.
+// A time is the median over rounds after a warm-up, with the caches flushed in between. GB/s counts
+// the bytes that must move, GFLOP/s the operations of the operator's formula; both also stand as a
+// share of what a copy and a matrix product reach in the same run, so that tables of two machines,
+// or of a busy and an idle one, can be compared.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -40,12 +41,16 @@ struct Measurement {
 /// Enough to push everything else out of the last cache.
 class CacheFlusher {
  public:
+  // By reading: lines that were written would have to be written back while something else is
+  // timed.
   void flush() {
-    for (std::size_t i = 0; i < bytes_.size(); i += 64) ++bytes_[i];
+    for (std::size_t i = 0; i < bytes_.size(); i += 64)
+      sum_ = static_cast<unsigned char>(sum_ + bytes_[i]);
   }
 
  private:
-  std::vector<unsigned char> bytes_ = std::vector<unsigned char>(std::size_t{96} << 20);
+  std::vector<unsigned char> bytes_ = std::vector<unsigned char>(std::size_t{96} << 20, 1);
+  volatile unsigned char sum_ = 0;
 };
 
 template <class F>
@@ -56,7 +61,8 @@ double median_seconds(int rounds, CacheFlusher& flusher, F run) {
     flusher.flush();
     const auto begun = std::chrono::steady_clock::now();
     run();
-    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+    seconds.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
   }
   std::ranges::nth_element(seconds, seconds.begin() + rounds / 2);
   return seconds[static_cast<std::size_t>(rounds / 2)];
@@ -76,15 +82,19 @@ class Bench {
     if (make != nullptr) {
       std::vector<TensorType> in, out;
       const auto present = std::make_unique<bool[]>(in_.size() + out_.size());
-      for (const ConstTensorView& v : in_) present[in.size()] = v.data != nullptr, in.push_back(v.type);
-      for (const TensorView& v : out_) present[in.size() + out.size()] = v.data != nullptr, out.push_back(v.type);
-      state_ = make(attributes_, in, out, {present.get(), in.size()}, {present.get() + in.size(), out.size()});
+      for (const ConstTensorView& v : in_)
+        present[in.size()] = v.data != nullptr, in.push_back(v.type);
+      for (const TensorView& v : out_)
+        present[in.size() + out.size()] = v.data != nullptr, out.push_back(v.type);
+      state_ = make(attributes_, in, out, {present.get(), in.size()},
+                    {present.get() + in.size(), out.size()});
     }
     workspace_ = Buffer(state_ ? state_->workspace_bytes() : 0, stream_);
   }
 
   void run() {
-    OpContext ctx{stream_, attributes_, {workspace_.data(), workspace_.size_bytes()}, state_.get(), {}};
+    OpContext ctx{
+        stream_, attributes_, {workspace_.data(), workspace_.size_bytes()}, state_.get(), {}};
     (backward_ ? op_.cpu.backward : op_.cpu.forward)(ctx, in_, out_);
   }
 
@@ -114,7 +124,8 @@ class CaseBench {
     in_ = c.inputs(c.benchmark_n);
     for (std::size_t i = 0; i < in_.size(); ++i) {
       if (is_absent(i)) in_[i] = TensorType();
-      if (!is_absent(i) && is_float(in_[i].dtype) && (cases.low_precision >> i & 1u) != 0) in_[i].dtype = dtype;
+      if (!is_absent(i) && is_float(in_[i].dtype) && (cases.low_precision >> i & 1u) != 0)
+        in_[i].dtype = dtype;
     }
     plain_ = in_;
     out_ = cases.op->infer(c.attributes, in_);
@@ -128,10 +139,12 @@ class CaseBench {
 
   Measurement forward(int rounds, CacheFlusher& flusher) {
     Bench bench(*cases_.op, case_.attributes, false, stream_);
-    for (std::size_t i = 0; i < in_.size(); ++i) bench.add_input(is_absent(i) ? ConstTensorView{} : memory_[i].view());
+    for (std::size_t i = 0; i < in_.size(); ++i)
+      bench.add_input(is_absent(i) ? ConstTensorView{} : memory_[i].view());
     for (std::size_t i = 0; i < out_.size(); ++i) {
       const int updated = updated_input(i);
-      bench.add_output(memory_[updated >= 0 ? static_cast<std::size_t>(updated) : in_.size() + i].view());
+      bench.add_output(
+          memory_[updated >= 0 ? static_cast<std::size_t>(updated) : in_.size() + i].view());
     }
     return measure(bench, "forward", 1, rounds, flusher);
   }
@@ -147,15 +160,22 @@ class CaseBench {
       return gradients.back().view();
     };
     for (std::size_t i = 0; i < in_.size(); ++i)
-      bench.add_input(!is_absent(i) && (op.needs_inputs >> i & 1u) != 0 ? memory_[i].view() : TensorView{});
+      bench.add_input(!is_absent(i) && (op.needs_inputs >> i & 1u) != 0 ? memory_[i].view()
+                                                                        : TensorView{});
     for (std::size_t i = 0; i < out_.size(); ++i)
-      bench.add_input((op.needs_outputs >> i & 1u) != 0 ? memory_[in_.size() + i].view() : TensorView{});
-    const std::size_t saved = out_.size() > static_cast<std::size_t>(op.saved_outputs) ? static_cast<std::size_t>(op.saved_outputs) : 0;
+      bench.add_input((op.needs_outputs >> i & 1u) != 0 ? memory_[in_.size() + i].view()
+                                                        : TensorView{});
+    const std::size_t saved = out_.size() > static_cast<std::size_t>(op.saved_outputs)
+                                  ? static_cast<std::size_t>(op.saved_outputs)
+                                  : 0;
     for (std::size_t i = 0; i < out_.size(); ++i)
-      bench.add_input(i + saved < out_.size() && updated_input(i) < 0 ? gradient(out_[i], Fill::kNormal) : TensorView{});
+      bench.add_input(i + saved < out_.size() && updated_input(i) < 0
+                          ? gradient(out_[i], Fill::kNormal)
+                          : TensorView{});
     double times = 0;  // a gradient of an operand of rank 2 or more costs a forward pass
     for (std::size_t i = 0; i < in_.size(); ++i) {
-      const bool wanted = !is_absent(i) && (op.differentiable >> i & 1u) != 0 && is_float(in_[i].dtype);
+      const bool wanted =
+          !is_absent(i) && (op.differentiable >> i & 1u) != 0 && is_float(in_[i].dtype);
       bench.add_output(wanted ? gradient(in_[i], Fill::kNormal) : TensorView{});
       times += wanted && in_[i].shape.rank() >= 2 ? 1 : 0;
     }
@@ -167,40 +187,73 @@ class CaseBench {
 
   int updated_input(std::size_t output) const {
     for (const AliasRule& rule : cases_.op->aliases)
-      if (rule.kind == AliasKind::kUpdate && static_cast<std::size_t>(rule.output) == output) return rule.input;
+      if (rule.kind == AliasKind::kUpdate && static_cast<std::size_t>(rule.output) == output)
+        return rule.input;
     return -1;
   }
 
   void choose_formats() {
-    if (cases_.op->cpu.choose_layout == nullptr) return;
+    if (cases_.op->layout == LayoutRule::kSame) choose_same_format();
+    if (cases_.op->layout != LayoutRule::kChosen || cases_.op->cpu.choose_layout == nullptr) return;
     std::vector<std::int64_t> in(in_.size(), 1), out(out_.size(), 1);
     cases_.op->cpu.choose_layout(case_.attributes, in_, out_, in, out);
     for (std::size_t i = 0; i < in.size(); ++i) in_[i].set_channel_block(in[i]);
     for (std::size_t i = 0; i < out.size(); ++i) out_[i].set_channel_block(out[i]);
   }
 
+  /// Between convolutions, images stand in blocks of 16 channels.
+  void choose_same_format() {
+    constexpr std::int64_t kBlock = 16;
+    const auto is_image = [](const TensorType& t) {
+      return t.shape.rank() == 4 && t.shape[1] != 1;
+    };
+    const auto fits = [&](const TensorType& t) { return !is_image(t) || t.shape[1] % kBlock == 0; };
+    if (!std::ranges::all_of(in_, fits) || !std::ranges::all_of(out_, fits)) return;
+    for (auto* types : {&in_, &out_})
+      for (TensorType& t : *types)
+        if (is_image(t)) t.set_channel_block(kBlock);
+  }
+
   void fill(TensorView to, Fill values) {
-    const std::int64_t classes = in_[0].shape.rank() > 0 ? std::max<std::int64_t>(in_[0].shape[-1], 1) : 1;
+    const std::int64_t classes =
+        in_[0].shape.rank() > 0 ? std::max<std::int64_t>(in_[0].shape[-1], 1) : 1;
     for (std::int64_t i = 0; i < to.numel(); ++i) {
       const double unit = static_cast<double>(engine_() >> 11) * 0x1p-53;
-      const double x = values == Fill::kPositive || values == Fill::kUnit ? 0.5 + unit / 4 : 2 * unit - 1;
+      const double x =
+          values == Fill::kPositive || values == Fill::kUnit ? 0.5 + unit / 4 : 2 * unit - 1;
       switch (to.type.dtype) {
-        case DType::kF32: to.as<float>()[i] = static_cast<float>(values == Fill::kZeroOrOne ? (unit < 0.5 ? 0 : 1) : x); break;
-        case DType::kBf16: to.as<Bf16>()[i] = Bf16(static_cast<float>(x)); break;
-        case DType::kI64: to.as<std::int64_t>()[i] = static_cast<std::int64_t>(unit * static_cast<double>(classes)); break;
-        case DType::kI32: to.as<std::int32_t>()[i] = static_cast<std::int32_t>(unit * static_cast<double>(classes)); break;
-        case DType::kU8: to.as<std::uint8_t>()[i] = static_cast<std::uint8_t>(unit * 256); break;
+        case DType::kF32:
+          to.as<float>()[i] =
+              static_cast<float>(values == Fill::kZeroOrOne ? (unit < 0.5 ? 0 : 1) : x);
+          break;
+        case DType::kBf16:
+          to.as<Bf16>()[i] = Bf16(static_cast<float>(x));
+          break;
+        case DType::kI64:
+          to.as<std::int64_t>()[i] = static_cast<std::int64_t>(unit * static_cast<double>(classes));
+          break;
+        case DType::kI32:
+          to.as<std::int32_t>()[i] = static_cast<std::int32_t>(unit * static_cast<double>(classes));
+          break;
+        case DType::kU8:
+          to.as<std::uint8_t>()[i] = static_cast<std::uint8_t>(unit * 256);
+          break;
       }
     }
   }
 
-  Measurement measure(Bench& bench, const char* direction, double times, int rounds, CacheFlusher& flusher) {
+  Measurement measure(Bench& bench, const char* direction, double times, int rounds,
+                      CacheFlusher& flusher) {
     bench.prepare();
-    Measurement m{std::string(cases_.op->name), std::string(case_.name), std::string(name(dtype_)), direction};
+    Measurement m{std::string(cases_.op->name), std::string(case_.name), std::string(name(dtype_)),
+                  direction};
     m.seconds = median_seconds(rounds, flusher, [&] { bench.run(); });
-    const bool own_bytes = times == 1 && std::strcmp(direction, "forward") == 0 && cases_.op->bytes_moved != nullptr;
-    m.bytes = own_bytes ? static_cast<double>(cases_.op->bytes_moved(case_.attributes, plain_)) : bench.bytes();
-    if (cases_.op->flops != nullptr) m.flops = times * static_cast<double>(cases_.op->flops(case_.attributes, plain_));
+    const bool own_bytes =
+        times == 1 && std::strcmp(direction, "forward") == 0 && cases_.op->bytes_moved != nullptr;
+    m.bytes = own_bytes ? static_cast<double>(cases_.op->bytes_moved(case_.attributes, plain_))
+                        : bench.bytes();
+    if (cases_.op->flops != nullptr)
+      m.flops = times * static_cast<double>(cases_.op->flops(case_.attributes, plain_));
     return m;
   }
 
@@ -213,7 +266,8 @@ class CaseBench {
   std::mt19937_64 engine_{1};
 };
 
-/// What this machine can do now: bytes per second of a copy, operations per second of a matrix product in each type.
+/// What this machine can do now: bytes per second of a copy (with the sign changed), operations per
+/// second of a matrix product in each type.
 struct Ceiling {
   double copy = 0, gemm_f32 = 0, gemm_bf16 = 0;
 };
@@ -234,11 +288,17 @@ double gemm_rate(DType dtype, int rounds, CacheFlusher& flusher, Stream& stream)
 }
 
 Ceiling measure_ceiling(int rounds, CacheFlusher& flusher, Stream& stream) {
-  constexpr std::size_t kBytes = std::size_t{64} << 20;
+  constexpr std::size_t kBytes = std::size_t{16} << 20;
   const Buffer from(kBytes, stream), to(kBytes, stream);
   std::memset(from.data(), 1, kBytes);
   Ceiling c;
-  c.copy = 2.0 * kBytes / median_seconds(rounds, flusher, [&] { std::memcpy(to.data(), from.data(), kBytes); });
+  // A loop as the kernels have it; memcpy of this size bypasses the caches and is slower on some
+  // machines.
+  const auto* x = reinterpret_cast<const float*>(from.data());
+  auto* y = reinterpret_cast<float*>(to.data());
+  c.copy = 2.0 * kBytes / median_seconds(rounds, flusher, [&] {
+             for (std::size_t i = 0; i < kBytes / sizeof(float); ++i) y[i] = -x[i];
+           });
   c.gemm_f32 = gemm_rate(DType::kF32, rounds, flusher, stream);
   c.gemm_bf16 = gemm_rate(DType::kBf16, rounds, flusher, stream);
   return c;
@@ -246,25 +306,35 @@ Ceiling measure_ceiling(int rounds, CacheFlusher& flusher, Stream& stream) {
 
 void print_row(const Measurement& m, const Ceiling& c) {
   const double gemm = m.type == "bf16" ? c.gemm_bf16 : c.gemm_f32;
-  const std::string compute =
-      m.flops > 0 ? fmt::format("{:9.1f} {:4.0f} %", m.flops / m.seconds * 1e-9, 100 * m.flops / m.seconds / gemm) : "";
-  fmt::print("{:<22} {:<34} {:<5} {:<8} {:>11.1f} {:>8.2f} {:>4.0f} % {}\n", m.op, m.name, m.type, m.direction,
-             m.seconds * 1e6, m.bytes / m.seconds * 1e-9, 100 * m.bytes / m.seconds / c.copy, compute);
+  const std::string compute = m.flops > 0
+                                  ? fmt::format("{:9.1f} {:4.0f} %", m.flops / m.seconds * 1e-9,
+                                                100 * m.flops / m.seconds / gemm)
+                                  : "";
+  fmt::print("{:<22} {:<34} {:<5} {:<8} {:>11.1f} {:>8.2f} {:>4.0f} % {}\n", m.op, m.name, m.type,
+             m.direction, m.seconds * 1e6, m.bytes / m.seconds * 1e-9,
+             100 * m.bytes / m.seconds / c.copy, compute);
 }
 
-std::vector<Measurement> measure_case(const OpCases& cases, const OpCases::Case& c, DType dtype, const Options& options,
-                                      CacheFlusher& flusher, Stream& stream) {
+std::vector<Measurement> measure_case(const OpCases& cases, const OpCases::Case& c, DType dtype,
+                                      const Options& options, CacheFlusher& flusher,
+                                      Stream& stream) {
   CaseBench bench(cases, c, dtype, stream);
   std::vector<Measurement> found = {bench.forward(options.rounds, flusher)};
   if (cases.op->cpu.backward != nullptr) found.push_back(bench.backward(options.rounds, flusher));
   return found;
 }
 
-void write_json(const std::string& path, const std::vector<Measurement>& all, const Ceiling& c, int rounds) {
+void write_json(const std::string& path, const std::vector<Measurement>& all, const Ceiling& c,
+                int rounds) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const Measurement& m : all)
-    rows.push_back({{"op", m.op}, {"case", m.name}, {"type", m.type}, {"direction", m.direction},
-                    {"seconds", m.seconds}, {"bytes", m.bytes}, {"flops", m.flops}});
+    rows.push_back({{"op", m.op},
+                    {"case", m.name},
+                    {"type", m.type},
+                    {"direction", m.direction},
+                    {"seconds", m.seconds},
+                    {"bytes", m.bytes},
+                    {"flops", m.flops}});
   const nlohmann::ordered_json out = {{"rounds", rounds},
                                       {"copy_bytes_per_second", c.copy},
                                       {"gemm_f32_flops_per_second", c.gemm_f32},
@@ -279,10 +349,14 @@ Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view flag = argv[i];
-    if (flag == "--only") options.only = argv[i + 1];
-    else if (flag == "--json") options.json = argv[i + 1];
-    else if (flag == "--rounds") options.rounds = static_cast<int>(parse_int(argv[i + 1]));
-    else throw ConfigError(fmt::format("expected --only, --json or --rounds, found '{}'", flag));
+    if (flag == "--only")
+      options.only = argv[i + 1];
+    else if (flag == "--json")
+      options.json = argv[i + 1];
+    else if (flag == "--rounds")
+      options.rounds = static_cast<int>(parse_int(argv[i + 1]));
+    else
+      throw ConfigError(fmt::format("expected --only, --json or --rounds, found '{}'", flag));
   }
   require<ConfigError>(argc % 2 == 1, "every option takes a value");
   require<ConfigError>(options.rounds > 0, "--rounds must be positive");
@@ -293,10 +367,12 @@ void run(const Options& options) {
   Stream stream{Device{}};
   CacheFlusher flusher;
   const Ceiling ceiling = measure_ceiling(options.rounds, flusher, stream);
-  fmt::print("copy {:.1f} GB/s, matrix product 1024: f32 {:.0f} GFLOP/s, bf16 {:.0f} GFLOP/s; median of {} runs\n",
-             ceiling.copy * 1e-9, ceiling.gemm_f32 * 1e-9, ceiling.gemm_bf16 * 1e-9, options.rounds);
-  fmt::print("{:<22} {:<34} {:<5} {:<8} {:>11} {:>8} {:>6} {:>9} {:>6}\n", "operator", "case", "type", "", "us", "GB/s",
-             "copy", "GFLOP/s", "gemm");
+  fmt::print(
+      "copy {:.1f} GB/s, matrix product 1024: f32 {:.0f} GFLOP/s, bf16 {:.0f} GFLOP/s; median of "
+      "{} runs\n",
+      ceiling.copy * 1e-9, ceiling.gemm_f32 * 1e-9, ceiling.gemm_bf16 * 1e-9, options.rounds);
+  fmt::print("{:<22} {:<34} {:<5} {:<8} {:>11} {:>8} {:>6} {:>9} {:>6}\n", "operator", "case",
+             "type", "", "us", "GB/s", "copy", "GFLOP/s", "gemm");
   std::vector<Measurement> all;
   for (const OpCases* cases : all_cases()) {
     if (!cases->op->name.starts_with(options.only)) continue;

@@ -6,74 +6,43 @@
 namespace phalanx {
 namespace {
 
-constexpr std::int64_t kAtOnce = 64;  // sums of so many outputs are kept at a time
-
 float one_over_cells(const PoolRun& run, const Window2d& window, bool include_pad) {
   const std::int64_t h = include_pad ? window.h.padded_cells(run.outputs_row).size() : run.h.size();
   const std::int64_t w = include_pad ? window.w.padded_cells(run.output).size() : run.w.size();
   return 1.0f / static_cast<float>(h * w);
 }
 
-/// Sixteen channels at a time, in registers.
+/// Sixteen outputs at a time, in registers.
 template <class T>
-void average_lanes(const T* x, const PoolRun& run, float scale, T* y) {
+void average(const T* x, const PoolRun& run, float scale, T* y) {
   for (std::int64_t i = 0; i < run.count; i += kLanes) {
+    const std::int64_t count = std::min(kLanes, run.count - i);
     F32x16 sum{}, v;
     for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
       for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-        load(x + r * run.row_stride + s * run.column_stride + i, v);
+        load_some(x + r * run.row_stride + s * run.column_stride + i * run.step, count, run.step, v);
         sum += v;
       }
     sum *= scale;
-    store(sum, y + i);
+    store_some(sum, count, 1, y + i);
   }
 }
 
 template <class T>
-void average(const T* x, const PoolRun& run, float scale, T* __restrict y) {
-  if (run.step == 1 && run.count % kLanes == 0) return average_lanes(x, run, scale, y);
-  for (std::int64_t begin = 0; begin < run.count; begin += kAtOnce) {
-    const std::int64_t count = std::min(kAtOnce, run.count - begin);
-    float sum[kAtOnce] = {};
-    for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
-      for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-        const T* __restrict from = x + r * run.row_stride + s * run.column_stride + begin * run.step;
-        if (run.step == 1)
-          for (std::int64_t i = 0; i < count; ++i) sum[i] += static_cast<float>(from[i]);
-        else
-          for (std::int64_t i = 0; i < count; ++i) sum[i] += static_cast<float>(from[i * run.step]);
-      }
-    for (std::int64_t i = 0; i < count; ++i) y[begin + i] = T(sum[i] * scale);
-  }
-}
-
-template <class T>
-void spread_lanes(const T* dy, const PoolRun& run, float scale, float* sum) {
+void spread(const T* dy, const PoolRun& run, float scale, float* sum) {
   for (std::int64_t i = 0; i < run.count; i += kLanes) {
+    const std::int64_t count = std::min(kLanes, run.count - i);
     F32x16 g, total;
-    load(dy + i, g);
+    load_some(dy + i, count, 1, g);
     g *= scale;
     for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
       for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-        float* to = sum + r * run.row_stride + s * run.column_stride + i;
-        load(to, total);
+        float* to = sum + r * run.row_stride + s * run.column_stride + i * run.step;
+        load_some(to, count, run.step, total);
         total += g;
-        store(total, to);
+        store_some(total, count, run.step, to);
       }
   }
-}
-
-template <class T>
-void spread(const T* __restrict dy, const PoolRun& run, float scale, float* sum) {
-  if (run.step == 1 && run.count % kLanes == 0) return spread_lanes(dy, run, scale, sum);
-  for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
-    for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-      float* __restrict to = sum + r * run.row_stride + s * run.column_stride;
-      if (run.step == 1)
-        for (std::int64_t i = 0; i < run.count; ++i) to[i] += static_cast<float>(dy[i]) * scale;
-      else
-        for (std::int64_t i = 0; i < run.count; ++i) to[i * run.step] += static_cast<float>(dy[i]) * scale;
-    }
 }
 
 }  // namespace

@@ -39,7 +39,8 @@ void add_channel_sums(std::int64_t pixels, std::int64_t block, double* total, Te
   if (block == 1) {
     constexpr std::int64_t kSegment = kSegmentPixels * kChannelLanes;
     for (std::int64_t begin = 0; begin < pixels; begin += kSegment) {
-      const std::int64_t end = std::min(pixels, begin + kSegment), whole = begin + (end - begin) / kChannelLanes * kChannelLanes;
+      const std::int64_t end = std::min(pixels, begin + kSegment),
+                         whole = begin + (end - begin) / kChannelLanes * kChannelLanes;
       float sum[Sums][kChannelLanes] = {};
       for (std::int64_t p = begin; p < whole; p += kChannelLanes)
         for (int lane = 0; lane < kChannelLanes; ++lane) {
@@ -55,8 +56,10 @@ void add_channel_sums(std::int64_t pixels, std::int64_t block, double* total, Te
     }
     return;
   }
-  for (std::int64_t begin = 0; begin < pixels; begin += kSegmentPixels) {
-    const std::int64_t end = std::min(pixels, begin + kSegmentPixels);
+  // A segment is walked once for every sixteen channels and should stay in the first-level cache.
+  const std::int64_t segment = std::clamp<std::int64_t>(kSegmentPixels * kChannelLanes / block, 16, kSegmentPixels);
+  for (std::int64_t begin = 0; begin < pixels; begin += segment) {
+    const std::int64_t end = std::min(pixels, begin + segment);
     const auto add_lanes = [&]<int Lanes>(std::int64_t first, std::int64_t rest) {
       const std::int64_t lanes = Lanes > 0 ? Lanes : rest;
       float sum[Sums][kChannelLanes] = {};

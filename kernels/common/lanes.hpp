@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "core/dtype.hpp"
 
@@ -47,6 +49,19 @@ inline void store(const F32x16& from, Bf16* to) noexcept {
   const U32x16 nan = (bits >> 16) | 0x40u;
   const U16x16 halves = __builtin_convertvector(from == from ? rounded : nan, U16x16);
   std::memcpy(static_cast<void*>(to), &halves, sizeof halves);
+}
+
+/// `count` of up to sixteen numbers, `step` elements apart; the other lanes are 0.
+template <class Lanes, class T>
+void load_some(const T* from, std::int64_t count, std::int64_t step, Lanes& to) noexcept {
+  if (count == kLanes && step == 1) return load(from, to);
+  to = Lanes{};
+  for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<std::remove_reference_t<decltype(to[0])>>(from[i * step]);
+}
+template <class Lanes, class T>
+void store_some(const Lanes& from, std::int64_t count, std::int64_t step, T* to) noexcept {
+  if (count == kLanes && step == 1) return store(from, to);
+  for (std::int64_t i = 0; i < count; ++i) to[i * step] = static_cast<T>(from[i]);
 }
 
 }  // namespace phalanx

@@ -8,7 +8,7 @@
 namespace phalanx {
 namespace {
 
-/// Sixteen channels at a time, in registers. R, S: the window if it is whole and of this size, else 0.
+/// Sixteen outputs at a time, in registers. R, S: the window if it is whole and of this size, else 0.
 template <int R, int S, class T, class I>
 void pool_lanes(const T* x, const PoolRun& run, std::int32_t kernel_w, T* y, I* at) {
   const auto r_begin = R > 0 ? 0 : static_cast<std::int32_t>(run.h.begin);
@@ -16,47 +16,28 @@ void pool_lanes(const T* x, const PoolRun& run, std::int32_t kernel_w, T* y, I* 
   const auto r_end = R > 0 ? R : static_cast<std::int32_t>(run.h.end);
   const auto s_end = S > 0 ? S : static_cast<std::int32_t>(run.w.end);
   for (std::int64_t i = 0; i < run.count; i += kLanes) {
+    const std::int64_t count = std::min(kLanes, run.count - i);
+    const T* from = x + i * run.step;
     F32x16 best, v;
-    load(x + i + r_begin * run.row_stride + s_begin * run.column_stride, best);
+    load_some(from + r_begin * run.row_stride + s_begin * run.column_stride, count, run.step, best);
     I32x16 cell = I32x16{} + (r_begin * kernel_w + s_begin);
     for (std::int32_t r = r_begin; r < r_end; ++r)
       for (std::int32_t s = s_begin; s < s_end; ++s) {
-        load(x + i + r * run.row_stride + s * run.column_stride, v);
+        __builtin_prefetch(from + r * run.row_stride + s * run.column_stride + 64);
+        load_some(from + r * run.row_stride + s * run.column_stride, count, run.step, v);
         const I32x16 better = (v > best) | (v != v);
         best = better ? v : best;
         cell = better ? I32x16{} + (r * kernel_w + s) : cell;
       }
-    store(best, y + i);
-    store(cell, at + i);
+    store_some(best, count, 1, y + i);
+    store_some(cell, count, 1, at + i);
   }
-}
-
-/// Any format, cell by cell over the whole run.
-template <class T, class I>
-void pool_cells(const T* x, const PoolRun& run, std::int64_t kernel_w, T* __restrict y, I* __restrict at) {
-  const T* first = x + run.h.begin * run.row_stride + run.w.begin * run.column_stride;
-  for (std::int64_t i = 0; i < run.count; ++i) y[i] = first[i * run.step];
-  std::fill_n(at, run.count, static_cast<I>(run.h.begin * kernel_w + run.w.begin));
-  for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
-    for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-      const T* __restrict from = x + r * run.row_stride + s * run.column_stride;
-      const I cell = static_cast<I>(r * kernel_w + s);
-#pragma GCC ivdep
-      for (std::int64_t i = 0; i < run.count; ++i) {
-        const float v = static_cast<float>(from[i * run.step]), best = static_cast<float>(y[i]);
-        const I best_cell = at[i];
-        const bool better = (v > best) | (v != v);
-        y[i] = T(better ? v : best);
-        at[i] = better ? cell : best_cell;
-      }
-    }
 }
 
 template <class T, class I>
 void pool_run(const T* x, const PoolRun& run, const Window2d& window, T* y, I* at) {
   const auto kernel_w = static_cast<std::int32_t>(window.w.kernel);
   const auto is = [&](std::int64_t k) { return run.h.size() == k && run.w.size() == k && window.cells() == k * k; };
-  if (run.step != 1 || run.count % kLanes != 0) return pool_cells(x, run, kernel_w, y, at);
   if (is(2)) return pool_lanes<2, 2>(x, run, kernel_w, y, at);
   if (is(3)) return pool_lanes<3, 3>(x, run, kernel_w, y, at);
   pool_lanes<0, 0>(x, run, kernel_w, y, at);
@@ -71,46 +52,32 @@ void with_index_type(DType dtype, F f) {
     f.template operator()<std::int32_t>();
 }
 
-/// One window that shares no pixel with others, sixteen channels at a time.
+/// Sixteen windows that share no pixel with each other or with others: every cell gets dy where it holds the maximum,
+/// else 0.
 template <class T, class I>
-void spread_lanes(const T* dy, const I* at, std::int64_t block, std::int64_t kernel_h, std::int64_t kernel_w,
-                  std::int64_t row_stride, T* dx) {
-  for (std::int64_t b = 0; b < block; b += kLanes) {
+void write_lanes(const T* dy, const I* at, const PoolRun& run, std::int32_t kernel_w, T* dx) {
+  for (std::int64_t i = 0; i < run.count; i += kLanes) {
+    const std::int64_t count = std::min(kLanes, run.count - i);
     F32x16 g;
     I32x16 cell;
-    load(dy + b, g);
-    load(at + b, cell);
-    std::int32_t here = 0;
-    for (std::int64_t r = 0; r < kernel_h; ++r)
-      for (std::int64_t s = 0; s < kernel_w; ++s, ++here) {
-        const F32x16 part = cell == here ? g : F32x16{};
-        store(part, dx + r * row_stride + s * block + b);
+    load_some(dy + i, count, 1, g);
+    load_some(at + i, count, 1, cell);
+    for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
+      for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
+        const F32x16 part = cell == static_cast<std::int32_t>(r * kernel_w + s) ? g : F32x16{};
+        store_some(part, count, run.step, dx + r * run.row_stride + s * run.column_stride + i * run.step);
       }
   }
 }
 
-/// Windows that tile the image: every pixel belongs to one window at most, so dx is written, not summed.
+/// Windows that tile the image: dx is written, not summed.
 template <class T, class I>
-void spread_tiles(const T* dy, const I* at, const ImageSizes& size, const Window2d& window, T* dx) {
-  const std::int64_t kernel_h = window.h.kernel, kernel_w = window.w.kernel, block = size.block;
-  if (window.h.out * kernel_h < size.h || window.w.out * kernel_w < size.w)
+void write_tiles(const T* dy, const I* at, const ImageSizes& size, const Window2d& window, T* dx) {
+  if (window.h.out * window.h.kernel < size.h || window.w.out * window.w.kernel < size.w)
     std::memset(static_cast<void*>(dx), 0, static_cast<std::size_t>(size.plane_size()) * sizeof(T));
-  for (std::int64_t p = 0; p < window.h.out; ++p)
-    for (std::int64_t q = 0; q < window.w.out; ++q) {
-      const std::int64_t from = (p * window.w.out + q) * block;
-      T* first = dx + (p * kernel_h * size.w + q * kernel_w) * block;
-      if (block % kLanes == 0) {
-        spread_lanes(dy + from, at + from, block, kernel_h, kernel_w, size.w * block, first);
-        continue;
-      }
-      for (std::int64_t r = 0; r < kernel_h; ++r)
-        for (std::int64_t s = 0; s < kernel_w; ++s) {
-          T* to = first + (r * size.w + s) * block;
-#pragma GCC ivdep
-          for (std::int64_t b = 0; b < block; ++b)
-            to[b] = at[from + b] == static_cast<I>(r * kernel_w + s) ? dy[from + b] : T(0.0f);
-        }
-    }
+  for_each_pool_run(size, window, [&](const PoolRun& run) {
+    write_lanes(dy + run.to, at + run.to, run, static_cast<std::int32_t>(window.w.kernel), dx + run.first);
+  });
 }
 
 /// Any windows, one element at a time.
@@ -130,20 +97,21 @@ void add_elements(const T* dy, const I* at, const ImageSizes& size, const Window
     }
 }
 
-/// Small windows, sixteen channels at a time: to every cell is added dy where it holds the maximum, else 0.
+/// Sixteen windows at a time: to every cell is added dy where it holds the maximum, else 0.
 template <class T, class I>
 void add_lanes(const T* dy, const I* at, const PoolRun& run, std::int32_t kernel_w, float* sum) {
   for (std::int64_t i = 0; i < run.count; i += kLanes) {
+    const std::int64_t count = std::min(kLanes, run.count - i);
     F32x16 g, total;
     I32x16 cell;
-    load(dy + i, g);
-    load(at + i, cell);
+    load_some(dy + i, count, 1, g);
+    load_some(at + i, count, 1, cell);
     for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
       for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-        float* to = sum + r * run.row_stride + s * run.column_stride + i;
-        load(to, total);
+        float* to = sum + r * run.row_stride + s * run.column_stride + i * run.step;
+        load_some(to, count, run.step, total);
         total += cell == static_cast<std::int32_t>(r * kernel_w + s) ? g : F32x16{};
-        store(total, to);
+        store_some(total, count, run.step, to);
       }
   }
 }
@@ -201,7 +169,7 @@ void max_pool_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
         if (!tiles)
           sum_plane(dx, size.plane_size(), sum, [&](float* to) { add_windows(g, at, size, window, to); });
         else
-          spread_tiles(g, at, size, window, dx);
+          write_tiles(g, at, size, window, dx);
       }
     });
   });

@@ -2,6 +2,7 @@
 #include "tensor/tensor.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace phalanx {
@@ -12,21 +13,35 @@ void convert(const From* from, To* to, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<To>(static_cast<float>(from[i]));
 }
 
-// Image formats differ in the stride between channels only, so both sides are walked by (n, c, pixel).
+/// Where a channel starts in one sample of an image batch; its pixels follow at a distance of `block`.
+std::int64_t channel_offset(std::int64_t c, std::int64_t block, std::int64_t pixels) {
+  return c / block * block * pixels + c % block;
+}
+
 template <class From, class To>
 void convert_image(const From* from, std::int64_t from_block, To* to, std::int64_t to_block, const Shape& shape) {
   const std::int64_t channels = shape[1], pixels = shape[2] * shape[3];
-  // Tiles of 16 channels keep one side contiguous whichever of the two formats is the plain one.
+  // Tiles of 16 channels: all pixels of one lie in a few cache lines on the blocked side and in 16 streams on the plain one.
   constexpr std::int64_t kTile = 16;
-  for (std::int64_t n = 0; n < shape[0]; ++n) {
-    const From* f = from + n * channels * pixels;
-    To* t = to + n * channels * pixels;
-    for (std::int64_t c0 = 0; c0 < channels; c0 += kTile) {
-      const std::int64_t c1 = std::min(channels, c0 + kTile);
+  std::array<std::int64_t, kTile> f_at{}, t_at{};
+  for (std::int64_t c0 = 0; c0 < channels; c0 += kTile) {
+    const std::int64_t tile = std::min(kTile, channels - c0);
+    for (std::int64_t k = 0; k < tile; ++k) {
+      f_at[k] = channel_offset(c0 + k, from_block, pixels);
+      t_at[k] = channel_offset(c0 + k, to_block, pixels);
+    }
+    const auto move = [&](const From* f, To* t, std::int64_t count) {
       for (std::int64_t p = 0; p < pixels; ++p)
-        for (std::int64_t c = c0; c < c1; ++c)
-          t[(c / to_block * pixels + p) * to_block + c % to_block] = static_cast<To>(
-              static_cast<float>(f[(c / from_block * pixels + p) * from_block + c % from_block]));
+        for (std::int64_t k = 0; k < count; ++k)
+          t[t_at[k] + p * to_block] = static_cast<To>(static_cast<float>(f[f_at[k] + p * from_block]));
+    };
+    for (std::int64_t n = 0; n < shape[0]; ++n) {
+      const From* f = from + n * channels * pixels;
+      To* t = to + n * channels * pixels;
+      if (tile == kTile)
+        move(f, t, kTile);  // the compiler knows the trip count
+      else
+        move(f, t, tile);
     }
   }
 }

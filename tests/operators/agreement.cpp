@@ -43,10 +43,12 @@ double largest_magnitude(const Values& values) {
   return largest;
 }
 
-std::string element_text(const std::string& what, const Shape& shape, std::int64_t i, double expected, double found,
-                         double allowed) {
-  return fmt::format("{} {}: first bad element {}: expected {:.9g}, found {:.9g}, off by {:.3g} where {:.3g} is allowed",
-                     what, shape.str(), place(shape, i), expected, found, std::abs(found - expected), allowed);
+std::string element_text(const std::string& what, const Shape& shape, std::int64_t i,
+                         double expected, double found, double allowed) {
+  return fmt::format(
+      "{} {}: first bad element {}: expected {:.9g}, found {:.9g}, off by {:.3g} where {:.3g} is "
+      "allowed",
+      what, shape.str(), place(shape, i), expected, found, std::abs(found - expected), allowed);
 }
 
 }  // namespace
@@ -61,11 +63,13 @@ testing::AssertionResult agrees(const Subject& subject, const std::string& what,
     const double share = share_of(expected[i], found[i], allowed);
     largest = std::max(largest, share);
     if (share > 1 && ++bad == 1)
-      text = element_text(what, shape, static_cast<std::int64_t>(i), expected[i], found[i], allowed);
+      text =
+          element_text(what, shape, static_cast<std::int64_t>(i), expected[i], found[i], allowed);
   }
   remember(subject, largest);
   if (bad == 0) return testing::AssertionSuccess();
-  return testing::AssertionFailure() << text << fmt::format(" ({} of {} elements are bad)", bad, expected.size());
+  return testing::AssertionFailure()
+         << text << fmt::format(" ({} of {} elements are bad)", bad, expected.size());
 }
 
 testing::AssertionResult agrees(const Subject& subject, const std::string& what, const Shape& shape,
@@ -90,16 +94,17 @@ testing::AssertionResult agrees(const Subject& subject, const std::string& what,
     const double share = share_of(slope, along, allowed * 2 * std::sqrt(length));
     largest = std::max(largest, share);
     if (share > 1 && text.empty())
-      text = fmt::format("{} {}: slope along a random direction: expected {:.9g}, found {:.9g}, {:.3g} is allowed", what,
-                         shape.str(), slope, along, allowed * 2 * std::sqrt(length));
+      text = fmt::format(
+          "{} {}: slope along a random direction: expected {:.9g}, found {:.9g}, {:.3g} is allowed",
+          what, shape.str(), slope, along, allowed * 2 * std::sqrt(length));
   }
   remember(subject, largest);
   if (text.empty()) return testing::AssertionSuccess();
   return testing::AssertionFailure() << text;
 }
 
-testing::AssertionResult same_bits(const std::string& what, const KernelRun& expected, const KernelRun& found,
-                                   std::size_t output) {
+testing::AssertionResult same_bits(const std::string& what, const KernelRun& expected,
+                                   const KernelRun& found, std::size_t output) {
   const auto a = expected.output_bytes(output), b = found.output_bytes(output);
   if (std::ranges::equal(a, b)) return testing::AssertionSuccess();
   const Values x = expected.output(output), y = found.output(output);
@@ -108,14 +113,16 @@ testing::AssertionResult same_bits(const std::string& what, const KernelRun& exp
   for (std::size_t i = x.size(); i-- > 0;)
     if (std::memcmp(&x[i], &y[i], sizeof(double)) != 0) first = i, ++differing;
   return testing::AssertionFailure() << fmt::format(
-             "{}, {}: first differing element {}: expected {:.9g}, found {:.9g} ({} of {} elements differ)", what, type.str(),
-             place(type.shape, static_cast<std::int64_t>(first)), x[first], y[first], differing, x.size());
+             "{}, {}: first differing element {}: expected {:.9g}, found {:.9g} ({} of {} elements "
+             "differ)",
+             what, type.str(), place(type.shape, static_cast<std::int64_t>(first)), x[first],
+             y[first], differing, x.size());
 }
 
 void report_tolerances() {
   for (const auto& [key, used] : usage())
-    fmt::print("{:<28} {:<5} used {:>3.0f} % of the tolerance (case '{}')\n", key.first, name(key.second),
-               100 * used.largest_share, used.at);
+    fmt::print("{:<28} {:<5} used {:>3.0f} % of the tolerance (case '{}')\n", key.first,
+               name(key.second), 100 * used.largest_share, used.at);
 }
 
 }  // namespace phalanx::operators_test

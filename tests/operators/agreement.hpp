@@ -9,21 +9,23 @@
 
 namespace phalanx::operators_test {
 
-/// Whether every element of `found` is within tolerance * max(1, max |expected|) of `expected`. The text of a failure
-/// names the first element that is not. What was used of the tolerance is remembered for report_tolerances().
+/// Whether every element of `found` is within tolerance * max(1, max |expected|) of `expected`. The
+/// text of a failure names the first element that is not. What was used of the tolerance is
+/// remembered for report_tolerances().
 testing::AssertionResult agrees(const Subject& subject, const std::string& what, const Shape& shape,
                                 const Values& expected, const Values& found);
 
-/// The same for a gradient of which the oracle knows some elements and directions. Errors of single elements are
-/// independent, so along a direction they may add up like its Euclidean length.
+/// The same for a gradient of which the oracle knows some elements and directions. Errors of single
+/// elements are independent, so along a direction they may add up like its Euclidean length.
 testing::AssertionResult agrees(const Subject& subject, const std::string& what, const Shape& shape,
                                 const ExpectedGradient& expected, const Values& found);
 
 /// Whether two runs gave an output the same bytes; the text names the first element that differs.
-testing::AssertionResult same_bits(const std::string& what, const KernelRun& expected, const KernelRun& found,
-                                   std::size_t output);
+testing::AssertionResult same_bits(const std::string& what, const KernelRun& expected,
+                                   const KernelRun& found, std::size_t output);
 
-/// Prints, for every operator and type, the largest share of its tolerance that any comparison used.
+/// Prints, for every operator and type, the largest share of its tolerance that any comparison
+/// used.
 void report_tolerances();
 
 }  // namespace phalanx::operators_test

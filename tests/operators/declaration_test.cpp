@@ -38,7 +38,8 @@ TEST(Declarations, AnOperatorHasAGradientOrIsListedAsNotDifferentiable) {
 TEST(Declarations, NamesAreUniqueAndAFolderEach) {
   std::vector<std::string_view> names;
   for (const OpSpec* op : all_operators()) names.push_back(op->name);
-  EXPECT_TRUE(std::ranges::is_sorted(names)) << "kernels/CMakeLists.txt lists operators alphabetically";
+  EXPECT_TRUE(std::ranges::is_sorted(names))
+      << "kernels/CMakeLists.txt lists operators alphabetically";
   EXPECT_EQ(std::ranges::adjacent_find(names), names.end());
 }
 
@@ -47,21 +48,25 @@ TEST(Declarations, AnOperatorForBf16AcceptsItInSomeCase) {
   for (const OpCases* cases : all_cases()) {
     const bool accepted = std::ranges::any_of(
         subjects, [&](const Subject& s) { return s.cases == cases && s.dtype == DType::kBf16; });
-    EXPECT_EQ(accepted, cases->low_precision != 0) << cases->op->name << ": see OpCases::low_precision";
+    EXPECT_EQ(accepted, cases->low_precision != 0)
+        << cases->op->name << ": see OpCases::low_precision";
   }
 }
 
-// An operator may have fewer outputs in some mode (batch_norm in inference): the case with most of them counts.
+// An operator may have fewer outputs in some mode (batch_norm in inference): the case with most of
+// them counts.
 TEST(Declarations, AliasRulesNameOperandsThatExist) {
   std::map<const OpSpec*, std::size_t> outputs;
   for (const Subject& subject : all_subjects()) {
-    const auto trial = Trial::make(subject, subject.chosen->sizes.empty() ? 1 : subject.sizes().back());
+    const auto trial =
+        Trial::make(subject, subject.chosen->sizes.empty() ? 1 : subject.sizes().back());
     std::size_t& most = outputs[&subject.op()];
     most = std::max(most, trial->out().size());
     EXPECT_EQ(subject.op().needs_inputs >> trial->in().size() >> 1, 0u) << subject.op().name;
   }
   for (const auto& [op, count] : outputs) {
-    for (const AliasRule& rule : op->aliases) EXPECT_LT(static_cast<std::size_t>(rule.output), count) << op->name;
+    for (const AliasRule& rule : op->aliases)
+      EXPECT_LT(static_cast<std::size_t>(rule.output), count) << op->name;
     EXPECT_LT(op->saved_outputs, static_cast<int>(count)) << op->name;
     EXPECT_EQ(op->needs_outputs >> count, 0u) << op->name;
   }
@@ -103,7 +108,8 @@ void expect_refused(const Trial& trial, const std::vector<TensorType>& out_types
   EXPECT_THROW(run_forward(trial.op(), trial.attributes(), in, out, stream), InvalidArgument);
   for (GuardedBuffer& memory : out_memory) {
     const GuardedBuffer untouched(memory.contents().size());
-    EXPECT_TRUE(std::ranges::equal(memory.contents(), untouched.contents())) << "an output was written";
+    EXPECT_TRUE(std::ranges::equal(memory.contents(), untouched.contents()))
+        << "an output was written";
   }
 }
 
@@ -114,7 +120,8 @@ TEST(Refusals, OutputsOfAnotherTypeAreRefusedUntouched) {
     const auto trial = Trial::make(subject, subject.sizes().back());
     for (std::size_t i = 0; i < trial->out().size(); ++i) {
       std::vector<TensorType> types = trial->out();
-      types[i] = TensorType(types[i].dtype == DType::kU8 ? DType::kF32 : DType::kU8, types[i].shape);
+      types[i] =
+          TensorType(types[i].dtype == DType::kU8 ? DType::kF32 : DType::kU8, types[i].shape);
       expect_refused(*trial, types);
       types[i] = TensorType(trial->out()[i].dtype, Shape{trial->out()[i].shape.numel() + 1, 1});
       expect_refused(*trial, types);

@@ -15,10 +15,11 @@ struct ExpectedGradient {
   std::vector<std::pair<Values, double>> directions;
 };
 
-/// Central differences of the oracle in double, with steps of 6e-6 max(1, |x|). Every element if that takes at most
-/// `budget` scalar operations; otherwise a random choice of elements and two random directions.
-ExpectedGradient differentiate_oracle(const Trial& trial, std::size_t input, const std::vector<Values>& w,
-                                      double budget);
+/// Central differences of the oracle in double, with steps of 6e-6 max(1, |x|). Every element if
+/// that takes at most `budget` scalar operations; otherwise a random choice of elements and two
+/// random directions.
+ExpectedGradient differentiate_oracle(const Trial& trial, std::size_t input,
+                                      const std::vector<Values>& w, double budget);
 
 /// sum w * y over the outputs that have a gradient.
 double weighted_sum(const std::vector<Values>& w, const std::vector<Values>& y);

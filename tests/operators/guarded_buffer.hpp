@@ -11,13 +11,15 @@
 
 namespace phalanx::operators_test {
 
-/// Memory of one operand between two guards of 256 bytes. Guards and fresh contents are NaNs in f32 and in bf16, different
-/// at every place: a kernel that reads outside its operands computes NaN, one that writes there is found by damage().
+/// Memory of one operand between two guards of 256 bytes. Guards and fresh contents are NaNs in f32
+/// and in bf16, different at every place: a kernel that reads outside its operands computes NaN,
+/// one that writes there is found by damage().
 class GuardedBuffer {
  public:
   static constexpr std::size_t kGuardBytes = 256;
 
-  /// The contents start `misalignment` bytes behind a multiple of 256: operands of a plan are only sure of 64 bytes.
+  /// The contents start `misalignment` bytes behind a multiple of 256: operands of a plan are only
+  /// sure of 64 bytes.
   explicit GuardedBuffer(std::size_t size_bytes, std::size_t misalignment = 64)
       : bytes_(size_bytes + 2 * kGuardBytes + 256 + misalignment), size_bytes_(size_bytes) {
     const auto address = reinterpret_cast<std::uintptr_t>(bytes_.data()) + kGuardBytes;
@@ -29,7 +31,9 @@ class GuardedBuffer {
 
   std::byte* data() noexcept { return bytes_.data() + begin_; }
   std::span<std::byte> contents() noexcept { return {data(), size_bytes_}; }
-  std::span<const std::byte> contents() const noexcept { return {bytes_.data() + begin_, size_bytes_}; }
+  std::span<const std::byte> contents() const noexcept {
+    return {bytes_.data() + begin_, size_bytes_};
+  }
 
   void poison_contents() { poison(begin_, begin_ + size_bytes_); }
 

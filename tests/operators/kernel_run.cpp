@@ -16,11 +16,13 @@ void KernelRun::add_input(const TensorType& type, std::span<const std::byte> byt
 }
 
 void KernelRun::add_output(const TensorType& type) {
-  outputs_.push_back({std::make_unique<Operand>(Operand{type, GuardedBuffer(type.size_bytes())}), -1});
+  outputs_.push_back(
+      {std::make_unique<Operand>(Operand{type, GuardedBuffer(type.size_bytes())}), -1});
 }
 
 void KernelRun::share(std::size_t output, std::size_t input) {
-  require(output_operand(output).type == inputs_[input]->type, "operands that share memory have equal types");
+  require(output_operand(output).type == inputs_[input]->type,
+          "operands that share memory have equal types");
   outputs_[output] = {nullptr, static_cast<int>(input)};
 }
 
@@ -30,7 +32,8 @@ KernelRun::Operand& KernelRun::output_operand(std::size_t i) const {
 }
 
 bool KernelRun::is_shared(std::size_t input) const {
-  return std::ranges::any_of(outputs_, [&](const Output& o) { return o.shared_with == static_cast<int>(input); });
+  return std::ranges::any_of(
+      outputs_, [&](const Output& o) { return o.shared_with == static_cast<int>(input); });
 }
 
 void KernelRun::prepare() {
@@ -47,30 +50,36 @@ void KernelRun::prepare() {
     out_present[i] = has_output(i);
     out.push_back(out_present[i] ? output_operand(i).type : TensorType());
   }
-  state_ = make(attributes_, in, out, {in_present.get(), in.size()}, {out_present.get(), out.size()});
+  state_ =
+      make(attributes_, in, out, {in_present.get(), in.size()}, {out_present.get(), out.size()});
 }
 
-void KernelRun::run(const RandomState& random, std::uint32_t accumulate, std::uint64_t parameter_version) {
+void KernelRun::run(const RandomState& random, std::uint32_t accumulate,
+                    std::uint64_t parameter_version) {
   std::vector<ConstTensorView> in;
   std::vector<TensorView> out;
   std::vector<std::vector<std::byte>> before;
   for (const auto& operand : inputs_) {
     in.push_back(operand ? ConstTensorView(view(*operand)) : ConstTensorView{});
     before.emplace_back();
-    if (operand) before.back().assign(operand->buffer.contents().begin(), operand->buffer.contents().end());
+    if (operand)
+      before.back().assign(operand->buffer.contents().begin(), operand->buffer.contents().end());
   }
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    if (outputs_[i].operand && (accumulate >> i & 1u) == 0) outputs_[i].operand->buffer.poison_contents();
+    if (outputs_[i].operand && (accumulate >> i & 1u) == 0)
+      outputs_[i].operand->buffer.poison_contents();
     out.push_back(has_output(i) ? view(output_operand(i)) : TensorView{});
   }
   Stream stream{Device{}};
   GuardedBuffer workspace(state_ ? state_->workspace_bytes() : 0, 0);
-  OpContext ctx{stream, attributes_, workspace.contents(), state_.get(), random, accumulate, parameter_version};
+  OpContext ctx{stream, attributes_, workspace.contents(), state_.get(),
+                random, accumulate,  parameter_version};
   (backward_ ? op_.cpu.backward : op_.cpu.forward)(ctx, in, out);
   check(workspace, before);
 }
 
-void KernelRun::check(const GuardedBuffer& workspace, const std::vector<std::vector<std::byte>>& inputs_before) {
+void KernelRun::check(const GuardedBuffer& workspace,
+                      const std::vector<std::vector<std::byte>>& inputs_before) {
   const auto note = [&](std::string_view what, std::size_t i, const std::string& text) {
     if (!text.empty()) damage_ += fmt::format("{} {}: {}\n", what, i, text);
   };

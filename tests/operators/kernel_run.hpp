@@ -10,8 +10,8 @@
 
 namespace phalanx::operators_test {
 
-/// One kernel with guarded memory for each operand, called the way a plan calls it: an absent operand has a null address
-/// and TensorType().
+/// One kernel with guarded memory for each operand, called the way a plan calls it: an absent
+/// operand has a null address and TensorType().
 class KernelRun {
  public:
   KernelRun(const OpSpec& op, const Attributes& attributes, bool backward)
@@ -27,19 +27,25 @@ class KernelRun {
 
   /// Makes the kernel's state; a second call makes it anew.
   void prepare();
-  /// Runs the kernel on poisoned outputs; those that accumulate start with what set_output gave them.
-  void run(const RandomState& random = {}, std::uint32_t accumulate = 0, std::uint64_t parameter_version = 0);
+  /// Runs the kernel on poisoned outputs; those that accumulate start with what set_output gave
+  /// them.
+  void run(const RandomState& random = {}, std::uint32_t accumulate = 0,
+           std::uint64_t parameter_version = 0);
 
   /// Takes over the bytes of all inputs of a run of the same operands.
   void copy_inputs(const KernelRun& from);
   void set_output(std::size_t i, const Values& values);
   Values input(std::size_t i) const { return load(view(*inputs_[i])); }
   Values output(std::size_t i) const;
-  std::span<const std::byte> input_bytes(std::size_t i) const { return inputs_[i]->buffer.contents(); }
+  std::span<const std::byte> input_bytes(std::size_t i) const {
+    return inputs_[i]->buffer.contents();
+  }
   std::span<const std::byte> output_bytes(std::size_t i) const;
   const TensorType& output_type(std::size_t i) const { return output_operand(i).type; }
   std::size_t outputs() const noexcept { return outputs_.size(); }
-  bool has_output(std::size_t i) const { return outputs_[i].operand != nullptr || outputs_[i].shared_with >= 0; }
+  bool has_output(std::size_t i) const {
+    return outputs_[i].operand != nullptr || outputs_[i].shared_with >= 0;
+  }
 
   /// What the runs so far destroyed: guard bytes, inputs. Empty if nothing.
   const std::string& damage() const noexcept { return damage_; }
@@ -57,7 +63,8 @@ class KernelRun {
   static TensorView view(Operand& o) { return {o.buffer.data(), o.type}; }
   Operand& output_operand(std::size_t i) const;
   bool is_shared(std::size_t input) const;
-  void check(const GuardedBuffer& workspace, const std::vector<std::vector<std::byte>>& inputs_before);
+  void check(const GuardedBuffer& workspace,
+             const std::vector<std::vector<std::byte>>& inputs_before);
 
   const OpSpec& op_;
   const Attributes& attributes_;

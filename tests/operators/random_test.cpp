@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What operators that draw random numbers must keep: a draw depends on (seed, node, step, row of the global batch, element).
+// What operators that draw random numbers must keep: a draw depends on (seed, node, step, row of
+// the global batch, element).
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -42,12 +43,14 @@ TEST(RandomOperators, EqualRandomStatesGiveEqualBits) {
     const auto trial = Trial::make(subject, kRows);
     for (const Format& format : trial->formats()) {
       const RandomState state{.seed = 11, .step = 5, .first_row = 2, .node = 3};
-      EXPECT_TRUE(all_equal(run_forward_with(*trial, format, state), run_forward_with(*trial, format, state)));
+      EXPECT_TRUE(all_equal(run_forward_with(*trial, format, state),
+                            run_forward_with(*trial, format, state)));
     }
   }
 }
 
-// A case that draws nothing, such as a ratio of zero, may give the same bits; one case of an operator must not.
+// A case that draws nothing, such as a ratio of zero, may give the same bits; one case of an
+// operator must not.
 TEST(RandomOperators, AnotherSeedStepNodeOrRowGivesOtherBits) {
   const RandomState state{.seed = 11, .step = 5, .first_row = 2, .node = 3};
   RandomState seed = state, step = state, node = state, row = state;
@@ -60,10 +63,14 @@ TEST(RandomOperators, AnotherSeedStepNodeOrRowGivesOtherBits) {
         if (subject.cases != cases) continue;
         const auto trial = Trial::make(subject, kRows);
         const Format plain = trial->formats().front();
-        differs = differs || !all_equal(run_forward_with(*trial, plain, state), run_forward_with(*trial, plain, other));
+        differs = differs || !all_equal(run_forward_with(*trial, plain, state),
+                                        run_forward_with(*trial, plain, other));
       }
-      EXPECT_TRUE(differs) << "operator " << cases->op->name << fmt::format(": seed {}, step {}, first_row {}, node {} "
-        "draws what seed 11, step 5, first_row 2, node 3 draws", other.seed, other.step, other.first_row, other.node);
+      EXPECT_TRUE(differs) << "operator " << cases->op->name
+                           << fmt::format(
+                                  ": seed {}, step {}, first_row {}, node {} "
+                                  "draws what seed 11, step 5, first_row 2, node 3 draws",
+                                  other.seed, other.step, other.first_row, other.node);
     }
   }
 }
@@ -79,21 +86,25 @@ TEST(RandomOperators, APartOfABatchDrawsWhatItsRowsDrawInTheWhole) {
     const std::vector<Format> whole_formats = whole->formats(), part_formats = part.formats();
     ASSERT_EQ(whole_formats.size(), part_formats.size());
     for (std::size_t f = 0; f < whole_formats.size(); ++f) {
-      const KernelRun all = run_forward_with(*whole, whole_formats[f], {.seed = 1, .step = 9, .first_row = 4});
-      const KernelRun some = run_forward_with(part, part_formats[f], {.seed = 1, .step = 9, .first_row = 4 + kFirst});
+      const KernelRun all =
+          run_forward_with(*whole, whole_formats[f], {.seed = 1, .step = 9, .first_row = 4});
+      const KernelRun some =
+          run_forward_with(part, part_formats[f], {.seed = 1, .step = 9, .first_row = 4 + kFirst});
       for (std::size_t i = 0; i < all.outputs(); ++i) {
         const Shape& shape = whole->out()[i].shape;
         if (whole->is_saved(i) || shape.rank() == 0 || shape[0] != rows) continue;
         const Values expected = all.output(i), found = some.output(i);
         const auto skipped = static_cast<std::ptrdiff_t>(kFirst * shape.product(1, shape.rank()));
-        EXPECT_TRUE(std::equal(expected.begin() + skipped, expected.end(), found.begin(), found.end()))
+        EXPECT_TRUE(
+            std::equal(expected.begin() + skipped, expected.end(), found.begin(), found.end()))
             << "output " << i << ", memory format: " << whole_formats[f].name;
       }
     }
   }
 }
 
-// There is no oracle for random values, so the kernel's own forward pass with the same draws takes its place.
+// There is no oracle for random values, so the kernel's own forward pass with the same draws takes
+// its place.
 TEST(RandomOperators, GradientsBelongToTheDrawsOfTheForwardPass) {
   const RandomState random{.seed = 3, .step = 8, .first_row = 5, .node = 2};
   constexpr double kStep = 0x1p-7;
@@ -124,7 +135,8 @@ TEST(RandomOperators, GradientsBelongToTheDrawsOfTheForwardPass) {
           along += dx[e] * direction[e];
           length += dx[e] * dx[e] * direction[e] * direction[e];
         }
-        EXPECT_NEAR((loss_at(kStep) - loss_at(-kStep)) / (2 * kStep), along, 1e-3 * std::sqrt(length) + 1e-3)
+        EXPECT_NEAR((loss_at(kStep) - loss_at(-kStep)) / (2 * kStep), along,
+                    1e-3 * std::sqrt(length) + 1e-3)
             << "gradient of input " << i << ", memory format: " << format.name;
       }
     }

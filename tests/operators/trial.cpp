@@ -33,7 +33,8 @@ std::vector<TensorType> Subject::input_types(std::int64_t n) const {
   std::vector<TensorType> types = chosen->inputs(n);
   for (std::size_t i = 0; i < types.size(); ++i) {
     if (is_absent(i)) types[i] = TensorType();
-    if (!is_absent(i) && is_float(types[i].dtype) && (cases->low_precision >> i & 1u) != 0) types[i].dtype = dtype;
+    if (!is_absent(i) && is_float(types[i].dtype) && (cases->low_precision >> i & 1u) != 0)
+      types[i].dtype = dtype;
   }
   return types;
 }
@@ -70,7 +71,8 @@ std::vector<Values> Trial::draw_inputs(std::uint64_t seed) const {
   for (std::size_t i = 0; i < in_.size(); ++i) {
     const auto& fill = subject_.chosen->fill;
     x.push_back(is_absent(i) ? Values()
-                             : draw(i < fill.size() ? fill[i] : Fill::kNormal, in_[i], classes, 1000 * seed + i));
+                             : draw(i < fill.size() ? fill[i] : Fill::kNormal, in_[i], classes,
+                                    1000 * seed + i));
   }
   return x;
 }
@@ -82,7 +84,8 @@ Trial Trial::rows_from(std::int64_t first) const {
     const Shape& shape = in_[i].shape;
     if (is_absent(i) || shape.rank() == 0 || shape[0] != rows) continue;
     part.in_[i].shape = shape.with(0, rows - first);
-    part.x_[i].erase(part.x_[i].begin(), part.x_[i].begin() + first * shape.product(1, shape.rank()));
+    part.x_[i].erase(part.x_[i].begin(),
+                     part.x_[i].begin() + first * shape.product(1, shape.rank()));
   }
   part.out_ = op().infer(attributes(), part.in_);
   return part;
@@ -90,7 +93,8 @@ Trial Trial::rows_from(std::int64_t first) const {
 
 std::vector<Values> Trial::oracle(const std::vector<Values>& x) const {
   std::vector<Values> in = x, out;
-  for (const TensorType& type : out_) out.emplace_back(static_cast<std::size_t>(type.shape.numel()), 0.0);
+  for (const TensorType& type : out_)
+    out.emplace_back(static_cast<std::size_t>(type.shape.numel()), 0.0);
   subject_.cases->reference(attributes(), in_, in, out);
   return out;
 }
@@ -104,7 +108,8 @@ std::vector<Values> Trial::draw_gradients() const {
 
 int Trial::updated_input(std::size_t output) const {
   for (const AliasRule& rule : op().aliases)
-    if (rule.kind == AliasKind::kUpdate && static_cast<std::size_t>(rule.output) == output) return rule.input;
+    if (rule.kind == AliasKind::kUpdate && static_cast<std::size_t>(rule.output) == output)
+      return rule.input;
   return -1;
 }
 
@@ -112,7 +117,8 @@ double Trial::cost() const {
   double elements = 0;
   for (const TensorType& type : in_) elements += static_cast<double>(type.shape.numel());
   for (const TensorType& type : out_) elements += static_cast<double>(type.shape.numel());
-  const double flops = op().flops != nullptr ? static_cast<double>(op().flops(attributes(), in_)) : 0.0;
+  const double flops =
+      op().flops != nullptr ? static_cast<double>(op().flops(attributes(), in_)) : 0.0;
   return std::max(4 * elements, flops);
 }
 
@@ -124,11 +130,13 @@ void Trial::add_format(std::vector<Format>& formats, std::span<const std::int64_
   std::int64_t largest = 1;
   for (std::size_t i = 0; i < in_.size(); ++i) f.in[i].set_channel_block(in_blocks[i]);
   for (std::size_t i = 0; i < out_.size(); ++i)
-    if (out_blocks[i] != 1) f.out[i].set_channel_block(out_blocks[i]);  // otherwise as infer says (reorder)
+    if (out_blocks[i] != 1)
+      f.out[i].set_channel_block(out_blocks[i]);  // otherwise as infer says (reorder)
   for (const TensorType& t : f.in) largest = std::max(largest, t.channel_block);
   for (const TensorType& t : f.out) largest = std::max(largest, t.channel_block);
   if (largest > 1) f.name = fmt::format("channel blocks of {}", largest);
-  const bool known = std::ranges::any_of(formats, [&](const Format& g) { return g.in == f.in && g.out == f.out; });
+  const bool known =
+      std::ranges::any_of(formats, [&](const Format& g) { return g.in == f.in && g.out == f.out; });
   if (!known) formats.push_back(std::move(f));
 }
 
@@ -156,14 +164,18 @@ void Trial::add_chosen_format(std::vector<Format>& formats, std::int64_t block) 
 
 std::vector<Format> Trial::formats() const {
   std::vector<Format> formats;
-  add_format(formats, std::vector<std::int64_t>(in_.size(), 1), std::vector<std::int64_t>(out_.size(), 1));
-  const auto image = std::ranges::find_if(in_, [](const TensorType& t) { return is_image(t) && t.shape[1] > 1; });
+  add_format(formats, std::vector<std::int64_t>(in_.size(), 1),
+             std::vector<std::int64_t>(out_.size(), 1));
+  const auto image =
+      std::ranges::find_if(in_, [](const TensorType& t) { return is_image(t) && t.shape[1] > 1; });
   if (image == in_.end()) return formats;
   for (const std::int64_t block : {image->shape[1], std::int64_t{16}, std::int64_t{8}}) {
     if (op().layout == LayoutRule::kSame) add_same_format(formats, block);
-    if (op().layout == LayoutRule::kChosen && op().cpu.choose_layout != nullptr) add_chosen_format(formats, block);
+    if (op().layout == LayoutRule::kChosen && op().cpu.choose_layout != nullptr)
+      add_chosen_format(formats, block);
   }
-  if (op().layout == LayoutRule::kChosen && op().cpu.choose_layout != nullptr) add_chosen_format(formats, 1);
+  if (op().layout == LayoutRule::kChosen && op().cpu.choose_layout != nullptr)
+    add_chosen_format(formats, 1);
   return formats;
 }
 
@@ -190,8 +202,8 @@ KernelRun Trial::forward(const Format& format, const std::vector<Values>& x) con
   return run;
 }
 
-KernelRun Trial::backward(const Format& format, const KernelRun& forward, const std::vector<Values>& dy,
-                          std::uint32_t wanted) const {
+KernelRun Trial::backward(const Format& format, const KernelRun& forward,
+                          const std::vector<Values>& dy, std::uint32_t wanted) const {
   KernelRun run(op(), attributes(), true);
   for (std::size_t i = 0; i < in_.size(); ++i) {
     if (is_absent(i) || (op().needs_inputs >> i & 1u) == 0)

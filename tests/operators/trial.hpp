@@ -16,14 +16,17 @@ struct Subject {
   DType dtype = DType::kF32;
 
   const OpSpec& op() const { return *cases->op; }
-  double tolerance() const { return dtype == DType::kF32 ? chosen->tolerance_f32 : chosen->tolerance_bf16; }
+  double tolerance() const {
+    return dtype == DType::kF32 ? chosen->tolerance_f32 : chosen->tolerance_bf16;
+  }
   std::vector<std::int64_t> sizes() const;
   /// Types of the inputs at size n, plain. Those that the case leaves out are TensorType().
   std::vector<TensorType> input_types(std::int64_t n) const;
   bool is_absent(std::size_t input) const { return (chosen->absent >> input & 1u) != 0; }
 };
 
-/// Every operator, case and type of this build. A case whose inputs infer refuses in bf16 is tested in f32 only.
+/// Every operator, case and type of this build. A case whose inputs infer refuses in bf16 is tested
+/// in f32 only.
 std::vector<Subject> all_subjects();
 
 /// Channel blocks of all operands of a forward kernel.
@@ -55,7 +58,8 @@ class Trial {
   /// Every combination of memory formats that a plan can ask of this operator; the plain one first.
   std::vector<Format> formats() const;
 
-  /// Where an operator has no more outputs than it may save (batch_norm in inference), it saves none.
+  /// Where an operator has no more outputs than it may save (batch_norm in inference), it saves
+  /// none.
   bool is_saved(std::size_t output) const {
     const auto saved = static_cast<std::size_t>(op().saved_outputs);
     return out_.size() > saved && output + saved >= out_.size();
@@ -68,7 +72,8 @@ class Trial {
   }
   /// Whether an input is given and can have a gradient.
   bool is_differentiable(std::size_t input) const {
-    return (op().differentiable >> input & 1u) != 0 && !is_absent(input) && is_float(in_[input].dtype);
+    return (op().differentiable >> input & 1u) != 0 && !is_absent(input) &&
+           is_float(in_[input].dtype);
   }
   /// Scalar operations of one call of the oracle, roughly.
   double cost() const;
@@ -76,8 +81,8 @@ class Trial {
   /// A forward kernel over these inputs, prepared.
   KernelRun forward(const Format& format) const { return forward(format, x_); }
   KernelRun forward(const Format& format, const std::vector<Values>& x) const;
-  /// The backward kernel, prepared, after a forward run. `dy` is empty for gradients of outputs that nobody wants;
-  /// bit i of `wanted` asks for the gradient of input i.
+  /// The backward kernel, prepared, after a forward run. `dy` is empty for gradients of outputs
+  /// that nobody wants; bit i of `wanted` asks for the gradient of input i.
   KernelRun backward(const Format& format, const KernelRun& forward, const std::vector<Values>& dy,
                      std::uint32_t wanted = kAllOperands) const;
   /// The rows [first, n) of this trial: of every operand that has as many rows as input 0.

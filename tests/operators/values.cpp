@@ -27,11 +27,16 @@ void for_each_element(const TensorType& type, F f) {
 template <class F>
 void with_type(DType dtype, F f) {
   switch (dtype) {
-    case DType::kF32: return f.template operator()<float>();
-    case DType::kBf16: return f.template operator()<Bf16>();
-    case DType::kI64: return f.template operator()<std::int64_t>();
-    case DType::kI32: return f.template operator()<std::int32_t>();
-    case DType::kU8: return f.template operator()<std::uint8_t>();
+    case DType::kF32:
+      return f.template operator()<float>();
+    case DType::kBf16:
+      return f.template operator()<Bf16>();
+    case DType::kI64:
+      return f.template operator()<std::int64_t>();
+    case DType::kI32:
+      return f.template operator()<std::int32_t>();
+    case DType::kU8:
+      return f.template operator()<std::uint8_t>();
   }
 }
 
@@ -55,15 +60,17 @@ double to_double(T value) {
   }
 }
 
-// In f32 all values differ by 0.05. bf16 has too few for that: there, elements differ if they are less than 4096 places
-// apart, by 2^-13 or more, which is far above the step of the differences.
+// In f32 all values differ by 0.05. bf16 has too few for that: there, elements differ if they are
+// less than 4096 places apart, by 2^-13 or more, which is far above the step of the differences.
 Values distinct(const TensorType& type, std::mt19937_64& engine) {
   const auto count = static_cast<std::size_t>(type.shape.numel());
-  const std::size_t levels = type.dtype == DType::kBf16 ? std::min<std::size_t>(count, 4096) : count;
+  const std::size_t levels =
+      type.dtype == DType::kBf16 ? std::min<std::size_t>(count, 4096) : count;
   Values level(levels);
   for (std::size_t i = 0; i < levels; ++i) {
     if (type.dtype == DType::kBf16) {
-      const double magnitude = std::ldexp(1.0 + static_cast<double>(i / 2 % 128) / 128.0, static_cast<int>(i / 256) - 6);
+      const double magnitude =
+          std::ldexp(1.0 + static_cast<double>(i / 2 % 128) / 128.0, static_cast<int>(i / 256) - 6);
       level[i] = i % 2 == 0 ? magnitude : -magnitude;
     } else {
       level[i] = 0.0625 * (static_cast<double>(i) - static_cast<double>(levels) / 2);
@@ -87,16 +94,22 @@ double normal(std::mt19937_64& engine) {
 
 double draw_one(Fill fill, DType dtype, std::int64_t classes, std::mt19937_64& engine) {
   switch (fill) {
-    case Fill::kNormal: return dtype == DType::kU8 ? std::floor(256 * unit(engine)) : normal(engine);
+    case Fill::kNormal:
+      return dtype == DType::kU8 ? std::floor(256 * unit(engine)) : normal(engine);
     case Fill::kAwayFromZero: {
       const double x = normal(engine);
       return x < 0 ? std::min(x, -0.1) : std::max(x, 0.1);
     }
-    case Fill::kPositive: return 0.5 + 1.5 * unit(engine);
-    case Fill::kUnit: return 0.05 + 0.9 * unit(engine);
-    case Fill::kLabels: return std::floor(unit(engine) * static_cast<double>(classes));
-    case Fill::kZeroOrOne: return unit(engine) < 0.5 ? 0.0 : 1.0;
-    case Fill::kDistinct: break;
+    case Fill::kPositive:
+      return 0.5 + 1.5 * unit(engine);
+    case Fill::kUnit:
+      return 0.05 + 0.9 * unit(engine);
+    case Fill::kLabels:
+      return std::floor(unit(engine) * static_cast<double>(classes));
+    case Fill::kZeroOrOne:
+      return unit(engine) < 0.5 ? 0.0 : 1.0;
+    case Fill::kDistinct:
+      break;
   }
   return 0.0;
 }

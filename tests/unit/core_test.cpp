@@ -61,8 +61,8 @@ TEST(Shape, BroadcastsAsNumPyDoes) {
 TEST(Bf16, RoundsToNearestEven) {
   const auto round_trip = [](float x) { return static_cast<float>(Bf16(x)); };
   EXPECT_EQ(round_trip(1.0f), 1.0f);
-  EXPECT_EQ(round_trip(1.0f + 0x1p-8f), 1.0f);                  // half way: to even
-  EXPECT_EQ(round_trip(1.0f + 0x3p-8f), 1.0f + 0x1p-6f);        // half way: to even
+  EXPECT_EQ(round_trip(1.0f + 0x1p-8f), 1.0f);            // half way: to even
+  EXPECT_EQ(round_trip(1.0f + 0x3p-8f), 1.0f + 0x1p-6f);  // half way: to even
   EXPECT_EQ(round_trip(1.0f + 0x1.8p-8f), 1.0f + 0x1p-7f);
   EXPECT_EQ(round_trip(-0.0f), 0.0f);
   EXPECT_TRUE(std::isinf(round_trip(std::numeric_limits<float>::max())));
@@ -91,7 +91,8 @@ TEST(Text, ParsesWholeNumbersOnly) {
   EXPECT_EQ(parse_double("1e-3"), 1e-3);
   for (const char* bad : {"", "1x", " 1", "1 ", "0x10", "99999999999999999999"})
     EXPECT_THROW(parse_int(bad), InvalidInput) << bad;
-  for (const char* bad : {"", "1.0.0", "e", "1 "}) EXPECT_THROW(parse_double(bad), InvalidInput) << bad;
+  for (const char* bad : {"", "1.0.0", "e", "1 "})
+    EXPECT_THROW(parse_double(bad), InvalidInput) << bad;
 }
 
 TEST(Text, WritesSizesAndTimesForPeople) {
@@ -124,7 +125,8 @@ TEST(Philox, NormalNumbersHaveTheMomentsOfANormalDistribution) {
   double sum = 0, squares = 0, fourth = 0;
   for (std::uint32_t i = 0; i < kPairs; ++i) {
     const auto words = philox(5, {i, 0, 0, 0});
-    for (double x : normal_pair(words[0], words[1])) sum += x, squares += x * x, fourth += x * x * x * x;
+    for (double x : normal_pair(words[0], words[1]))
+      sum += x, squares += x * x, fourth += x * x * x * x;
   }
   constexpr double kCount = 2 * kPairs;  // standard errors: 0.003, 0.0045, 0.03
   EXPECT_NEAR(sum / kCount, 0, 0.015);
@@ -154,8 +156,8 @@ TEST(Permutation, DependsOnSeedAndEpoch) {
     for (std::uint64_t i = 0; i < 1000; ++i) values.push_back(permutation(i));
     return values;
   };
-  const std::set<std::vector<std::uint64_t>> orders = {order(1, 0), order(1, 1), order(2, 0), order(2, 1),
-                                                       order(std::uint64_t{1} << 40, 0)};
+  const std::set<std::vector<std::uint64_t>> orders = {
+      order(1, 0), order(1, 1), order(2, 0), order(2, 1), order(std::uint64_t{1} << 40, 0)};
   EXPECT_EQ(orders.size(), 5u);
   EXPECT_EQ(order(1, 1), order(1, 1));
 }
@@ -165,7 +167,8 @@ TEST(Permutation, MovesNeighboursApart) {
   const Permutation permutation(kCount, 1, 1);
   double distance = 0;
   for (std::uint64_t i = 1; i < kCount; ++i)
-    distance += std::abs(static_cast<double>(permutation(i)) - static_cast<double>(permutation(i - 1)));
+    distance +=
+        std::abs(static_cast<double>(permutation(i)) - static_cast<double>(permutation(i - 1)));
   EXPECT_NEAR(distance / kCount / kCount, 1.0 / 3, 0.02);  // of two independent uniform numbers
 }
 

@@ -30,12 +30,17 @@ std::string message_of(const std::function<void()>& f) {
   return "";
 }
 
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 TEST(Graph, NamesTheLayerWhoseShapesDoNotFit) {
   Graph graph;
-  const ValueId x = graph.add_input("x", f32({4, 3})), w = graph.add_parameter("w", f32({5, 7}), {});
-  const std::string text = message_of<InvalidArgument>([&] { graph.add("gemm", kTransposed, {x, w}, "fc1"); });
+  const ValueId x = graph.add_input("x", f32({4, 3})),
+                w = graph.add_parameter("w", f32({5, 7}), {});
+  const std::string text = message_of<InvalidArgument>([&] {
+    graph.add("gemm", kTransposed, {x, w}, "fc1");
+  });
   EXPECT_TRUE(contains(text, "layer 'fc1'")) << text;
   EXPECT_TRUE(contains(text, "[4, 3]")) << text;
 }
@@ -43,7 +48,8 @@ TEST(Graph, NamesTheLayerWhoseShapesDoNotFit) {
 TEST(Graph, RefusesTwoParametersOfOneName) {
   Graph graph;
   graph.add_parameter("w", f32({2}), {});
-  EXPECT_TRUE(contains(message_of<InvalidArgument>([&] { graph.add_parameter("w", f32({3}), {}); }), "'w'"));
+  EXPECT_TRUE(contains(message_of<InvalidArgument>([&] { graph.add_parameter("w", f32({3}), {}); }),
+                       "'w'"));
 }
 
 TEST(Graph, FindsOutputsAndInputsByName) {
@@ -64,12 +70,14 @@ TEST(Graph, CountsParametersAndOperations) {
   Graph graph;
   const ValueId x = graph.add_input("x", f32({4, 3}));
   const ValueId y = graph.add_one(
-      "gemm", kTransposed, {x, graph.add_parameter("w", f32({5, 3}), {}), graph.add_parameter("b", f32({5}), {})}, "fc");
+      "gemm", kTransposed,
+      {x, graph.add_parameter("w", f32({5, 3}), {}), graph.add_parameter("b", f32({5}), {})}, "fc");
   graph.set_output("y", y);
   EXPECT_EQ(graph.parameter_count(), 20);
   EXPECT_EQ(node_flops(graph, graph.nodes()[0]), 2u * 4 * 3 * 5);
   const Graph trained = differentiate(graph, "y");
-  EXPECT_EQ(node_flops(trained, trained.nodes()[1]), 2u * 4 * 3 * 5) << "of the weights' gradient alone: x needs none";
+  EXPECT_EQ(node_flops(trained, trained.nodes()[1]), 2u * 4 * 3 * 5)
+      << "of the weights' gradient alone: x needs none";
 }
 
 TEST(PruneUnused, KeepsWhatOutputsDependOn) {
@@ -89,12 +97,14 @@ TEST(PruneUnused, KeepsWhatOutputsDependOn) {
 TEST(Differentiate, RefusesALossWithoutParameters) {
   Graph graph;
   graph.set_output("loss", graph.add_one("relu", {}, {graph.add_input("x", f32({2}))}, "y"));
-  EXPECT_TRUE(contains(message_of<InvalidArgument>([&] { differentiate(graph, "loss"); }), "no parameter"));
+  EXPECT_TRUE(
+      contains(message_of<InvalidArgument>([&] { differentiate(graph, "loss"); }), "no parameter"));
 }
 
 TEST(Differentiate, AddsNothingForBranchesThatDoNotReachTheLoss) {
   Graph graph;
-  const ValueId x = graph.add_input("x", f32({2, 3})), w = graph.add_parameter("w", f32({3, 3}), {});
+  const ValueId x = graph.add_input("x", f32({2, 3})),
+                w = graph.add_parameter("w", f32({3, 3}), {});
   const ValueId unused = graph.add_parameter("unused", f32({3, 3}), {});
   const ValueId y = graph.add_one("gemm", {}, {x, w}, "y");
   graph.add_one("gemm", {}, {y, unused}, "branch");
@@ -111,8 +121,8 @@ struct Perceptron {
   std::vector<double> x;
   std::vector<std::int64_t> label;
 
-  double loss(const std::vector<double>& w1, const std::vector<double>& b1, const std::vector<double>& w2,
-              const std::vector<double>& b2) const {
+  double loss(const std::vector<double>& w1, const std::vector<double>& b1,
+              const std::vector<double>& w2, const std::vector<double>& b2) const {
     double sum = 0;
     for (std::int64_t n = 0; n < rows; ++n) {
       std::vector<double> h(static_cast<std::size_t>(hidden)), z(static_cast<std::size_t>(to));
@@ -121,12 +131,14 @@ struct Perceptron {
       dense(h.data(), w2, b2, z);
       double exponentials = 0;
       for (double v : z) exponentials += std::exp(v);
-      sum += std::log(exponentials) - z[static_cast<std::size_t>(label[static_cast<std::size_t>(n)])];
+      sum +=
+          std::log(exponentials) - z[static_cast<std::size_t>(label[static_cast<std::size_t>(n)])];
     }
     return sum;
   }
 
-  static void dense(const double* in, const std::vector<double>& w, const std::vector<double>& b, std::vector<double>& out) {
+  static void dense(const double* in, const std::vector<double>& w, const std::vector<double>& b,
+                    std::vector<double>& out) {
     const std::size_t columns = w.size() / out.size();
     for (std::size_t o = 0; o < out.size(); ++o) {
       out[o] = b[o];
@@ -138,14 +150,17 @@ struct Perceptron {
 TEST(Differentiate, GivesTheGradientOfAPerceptron) {
   Stream stream{Device{}};
   Graph graph;
-  const ValueId image = graph.add_input("image", f32({3, 16, 5, 5})), label = graph.add_input("label", {DType::kI64, {3}});
+  const ValueId image = graph.add_input("image", f32({3, 16, 5, 5})),
+                label = graph.add_input("label", {DType::kI64, {3}});
   const auto parameter = [&](const char* name, const Shape& shape) {
     return graph.add_parameter(name, {DType::kF32, shape}, {Initializer::Kind::kUniform, 0.3});
   };
   const ValueId x = graph.add_one("flatten", {}, {image}, "flat");
-  const ValueId h = graph.add_one("gemm", kTransposed, {x, parameter("w1", {7, 400}), parameter("b1", {7})}, "fc1");
+  const ValueId h = graph.add_one("gemm", kTransposed,
+                                  {x, parameter("w1", {7, 400}), parameter("b1", {7})}, "fc1");
   const ValueId a = graph.add_one("relu", {}, {h}, "act");
-  const ValueId z = graph.add_one("gemm", kTransposed, {a, parameter("w2", {5, 7}), parameter("b2", {5})}, "fc2");
+  const ValueId z =
+      graph.add_one("gemm", kTransposed, {a, parameter("w2", {5, 7}), parameter("b2", {5})}, "fc2");
   graph.set_output("loss", graph.add("softmax_cross_entropy", {}, {z, label}, "loss").front());
 
   Runner runner(differentiate(graph, "loss"), 3, stream);
@@ -206,7 +221,8 @@ TEST(Differentiate, SumsTheGradientsOfEveryUse) {
   runner.executor.run({});
   const std::vector<float> dw = runner.gradient("w");
   const auto x_values = batch.image.as<float>();
-  for (std::size_t i = 0; i < 400; ++i) ASSERT_NEAR(dw[i], 3 * (x_values[i] + x_values[400 + i]), 1e-5) << i;
+  for (std::size_t i = 0; i < 400; ++i)
+    ASSERT_NEAR(dw[i], 3 * (x_values[i] + x_values[400 + i]), 1e-5) << i;
 }
 
 // One weight in two layers: x w w. The gradient of a scalar chain is known in closed form.
@@ -248,7 +264,8 @@ TEST(Differentiate, TheExecutorAgreesWithARunInSeparateMemoryBitByBit) {
     naive.feed("label", batch.label.view());
     naive.feed("dloss", batch.dloss.view());
     naive.run();
-    for (const char* name : {"loss", "logits", "some"}) ASSERT_EQ(runner.output(name), naive.output(name)) << name;
+    for (const char* name : {"loss", "logits", "some"})
+      ASSERT_EQ(runner.output(name), naive.output(name)) << name;
     for (const ParameterSlot& slot : runner.layout.parameters()) {
       const std::vector<float> expected = naive.gradient(slot.name);
       ASSERT_TRUE(expected.empty() || runner.gradient(slot.name) == expected) << slot.name;

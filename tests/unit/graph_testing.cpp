@@ -18,11 +18,14 @@ class Builder {
     std::vector<ValueId> images = {graph_.add_input("image", {DType::kF32, {rows_, 16, 5, 5}})};
     const ValueId label = graph_.add_input("label", {DType::kI64, {rows_}});
     for (int i = 0; i < 6; ++i) images.push_back(image_layer(images));
-    std::vector<ValueId> rows = {graph_.add_one("flatten", {}, {images.back()}, next_name("flatten"))};
+    std::vector<ValueId> rows = {
+        graph_.add_one("flatten", {}, {images.back()}, next_name("flatten"))};
     rows[0] = dense(rows[0], 16 * 25, kWidth);
     for (int i = 0; i < 9; ++i) rows.push_back(row_layer(rows));
-    const ValueId logits = dense(graph_.add_one("relu", {}, {rows.back()}, next_name("relu")), kWidth, kClasses);
-    graph_.set_output("loss", graph_.add("softmax_cross_entropy", {}, {logits, label}, "loss").front());
+    const ValueId logits =
+        dense(graph_.add_one("relu", {}, {rows.back()}, next_name("relu")), kWidth, kClasses);
+    graph_.set_output("loss",
+                      graph_.add("softmax_cross_entropy", {}, {logits, label}, "loss").front());
     graph_.set_output("logits", logits);
     graph_.set_output("some", pick(rows));
     return std::move(graph_);
@@ -34,19 +37,22 @@ class Builder {
   std::string next_name(const std::string& op) { return op + std::to_string(count_++); }
   ValueId pick(const std::vector<ValueId>& from) { return from[engine_() % from.size()]; }
   /// Mostly the newest: chains are where values share memory.
-  ValueId pick_late(const std::vector<ValueId>& from) { return engine_() % 2 == 0 ? from.back() : pick(from); }
+  ValueId pick_late(const std::vector<ValueId>& from) {
+    return engine_() % 2 == 0 ? from.back() : pick(from);
+  }
 
   ValueId parameter(const Shape& shape) {
     std::vector<ValueId>& known = parameters_[shape.str()];
     if (!known.empty() && engine_() % 3 == 0) return pick(known);
-    known.push_back(graph_.add_parameter(next_name("parameter"), {DType::kF32, shape},
-                                         {Initializer::Kind::kUniform, 1.0 / std::sqrt(static_cast<double>(shape[-1]))}));
+    known.push_back(graph_.add_parameter(
+        next_name("parameter"), {DType::kF32, shape},
+        {Initializer::Kind::kUniform, 1.0 / std::sqrt(static_cast<double>(shape[-1]))}));
     return known.back();
   }
 
   ValueId dense(ValueId x, std::int64_t from, std::int64_t to) {
-    return graph_.add_one("gemm", {{"transB", std::int64_t{1}}}, {x, parameter({to, from}), parameter({to})},
-                          next_name("dense"));
+    return graph_.add_one("gemm", {{"transB", std::int64_t{1}}},
+                          {x, parameter({to, from}), parameter({to})}, next_name("dense"));
   }
 
   ValueId image_layer(const std::vector<ValueId>& images) {
@@ -58,11 +64,15 @@ class Builder {
   ValueId row_layer(const std::vector<ValueId>& rows) {
     const ValueId x = pick_late(rows);
     switch (engine_() % 6) {
-      case 0: return graph_.add_one("relu", {}, {x}, next_name("relu"));
-      case 1: return graph_.add_one("flatten", {}, {x}, next_name("flatten"));
+      case 0:
+        return graph_.add_one("relu", {}, {x}, next_name("relu"));
+      case 1:
+        return graph_.add_one("flatten", {}, {x}, next_name("flatten"));
       case 2:
-      case 3: return graph_.add_one("add", {}, {x, pick(rows)}, next_name("add"));
-      default: return dense(x, kWidth, kWidth);
+      case 3:
+        return graph_.add_one("add", {}, {x, pick(rows)}, next_name("add"));
+      default:
+        return dense(x, kWidth, kWidth);
     }
   }
 
@@ -76,12 +86,16 @@ class Builder {
 }  // namespace
 
 NaiveExecutor::NaiveExecutor(const Graph& graph, ParameterSet& parameters, Stream& stream)
-    : graph_(graph), stream_(stream), memory_(graph.values().size()), data_(graph.values().size(), nullptr) {
+    : graph_(graph),
+      stream_(stream),
+      memory_(graph.values().size()),
+      data_(graph.values().size(), nullptr) {
   for (std::size_t i = 0; i < graph.values().size(); ++i) {
     const Value& v = graph.values()[i];
     if (v.kind == ValueKind::kParameter) data_[i] = parameters.parameter(v.name).data;
     if (v.kind == ValueKind::kState) data_[i] = parameters.state(v.name).data;
-    if (v.kind == ValueKind::kComputed || v.kind == ValueKind::kParameterGradient) allocate(static_cast<ValueId>(i));
+    if (v.kind == ValueKind::kComputed || v.kind == ValueKind::kParameterGradient)
+      allocate(static_cast<ValueId>(i));
   }
   for (const Node& node : graph.nodes()) share_updated_states(node);
 }
@@ -108,9 +122,13 @@ void NaiveExecutor::run(const RandomState& random) {
     std::vector<ConstTensorView> in;
     std::vector<TensorView> out;
     for (ValueId id : node.inputs)
-      in.push_back(id == kNoValue ? ConstTensorView{} : ConstTensorView{data_[static_cast<std::size_t>(id)], graph_.value(id).type});
+      in.push_back(id == kNoValue ? ConstTensorView{}
+                                  : ConstTensorView{data_[static_cast<std::size_t>(id)],
+                                                    graph_.value(id).type});
     for (ValueId id : node.outputs)
-      out.push_back(id == kNoValue ? TensorView{} : TensorView{data_[static_cast<std::size_t>(id)], graph_.value(id).type});
+      out.push_back(id == kNoValue
+                        ? TensorView{}
+                        : TensorView{data_[static_cast<std::size_t>(id)], graph_.value(id).type});
     RandomState state = random;
     state.node = node.random_index;
     if (node.backward)
@@ -134,13 +152,19 @@ std::vector<float> NaiveExecutor::gradient(const std::string& parameter) const {
   return {};
 }
 
-Graph random_classifier(std::uint64_t seed, std::int64_t rows) { return Builder(seed, rows).build(); }
+Graph random_classifier(std::uint64_t seed, std::int64_t rows) {
+  return Builder(seed, rows).build();
+}
 
 Batch::Batch(std::int64_t rows, std::uint64_t seed, Stream& stream)
-    : image({DType::kF32, {rows, 16, 5, 5}}, stream), label({DType::kI64, {rows}}, stream), dloss({DType::kF32, {}}, stream) {
+    : image({DType::kF32, {rows, 16, 5, 5}}, stream),
+      label({DType::kI64, {rows}}, stream),
+      dloss({DType::kF32, {}}, stream) {
   std::mt19937_64 engine(seed);
-  for (float& x : image.as<float>()) x = static_cast<float>(static_cast<double>(engine() >> 40) * 0x1p-24 - 0.5);
-  for (std::int64_t& l : label.as<std::int64_t>()) l = static_cast<std::int64_t>(engine() % kClasses);
+  for (float& x : image.as<float>())
+    x = static_cast<float>(static_cast<double>(engine() >> 40) * 0x1p-24 - 0.5);
+  for (std::int64_t& l : label.as<std::int64_t>())
+    l = static_cast<std::int64_t>(engine() % kClasses);
   dloss.as<float>()[0] = 1.0f;
 }
 
@@ -158,7 +182,8 @@ void Runner::feed(const Batch& batch) {
   executor.feed("image", batch.image.view());
   executor.feed("label", batch.label.view());
   for (const Value& v : executor.plan().graph().values())
-    if (v.kind == ValueKind::kInput && v.name == "dloss") executor.feed("dloss", batch.dloss.view());
+    if (v.kind == ValueKind::kInput && v.name == "dloss")
+      executor.feed("dloss", batch.dloss.view());
 }
 
 std::vector<float> Runner::output(const std::string& name) const {

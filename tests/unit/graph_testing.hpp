@@ -10,7 +10,8 @@
 
 namespace phalanx::graph_testing {
 
-/// Runs a graph node by node, every value in memory of its own: what an Executor must agree with, bit by bit.
+/// Runs a graph node by node, every value in memory of its own: what an Executor must agree with,
+/// bit by bit.
 class NaiveExecutor {
  public:
   /// Reads parameters and states, and writes states, in place.
@@ -33,8 +34,9 @@ class NaiveExecutor {
   std::vector<void*> data_;  // per value
 };
 
-/// A random classifier of `rows` images with fan-out, views, shared parameters and branches without use; its output
-/// "loss" is summed over the rows. Inputs: "image" f32 [rows, 16, 5, 5], "label" i64 [rows].
+/// A random classifier of `rows` images with fan-out, views, shared parameters and branches without
+/// use; its output "loss" is summed over the rows. Inputs: "image" f32 [rows, 16, 5, 5], "label"
+/// i64 [rows].
 Graph random_classifier(std::uint64_t seed, std::int64_t rows);
 inline constexpr std::int64_t kClasses = 5;
 

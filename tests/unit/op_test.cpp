@@ -7,7 +7,10 @@ namespace phalanx {
 namespace {
 
 TEST(Attributes, GiveTheValueOrTheFallback) {
-  const Attributes a = {{"axis", std::int64_t{2}}, {"alpha", 0.5}, {"mode", std::string("mean")}, {"pads", Ints{1, 2}}};
+  const Attributes a = {{"axis", std::int64_t{2}},
+                        {"alpha", 0.5},
+                        {"mode", std::string("mean")},
+                        {"pads", Ints{1, 2}}};
   EXPECT_EQ(a.get_int("axis", 7), 2);
   EXPECT_EQ(a.get_int("other", 7), 7);
   EXPECT_EQ(a.get_float("alpha", 1), 0.5);

@@ -12,11 +12,15 @@
 namespace phalanx {
 namespace {
 
-std::vector<float> values_of(TensorView view) { return {view.as<float>(), view.as<float>() + view.numel()}; }
+std::vector<float> values_of(TensorView view) {
+  return {view.as<float>(), view.as<float>() + view.numel()};
+}
 
-Graph with_parameters(const std::vector<std::pair<std::string, Shape>>& parameters, Initializer init) {
+Graph with_parameters(const std::vector<std::pair<std::string, Shape>>& parameters,
+                      Initializer init) {
   Graph graph;
-  for (const auto& [name, shape] : parameters) graph.add_parameter(name, {DType::kF32, shape}, init);
+  for (const auto& [name, shape] : parameters)
+    graph.add_parameter(name, {DType::kF32, shape}, init);
   return graph;
 }
 
@@ -24,7 +28,8 @@ TEST(ParameterSet, DrawsDependOnNameAndSeedOnly) {
   Stream stream{Device{}};
   const Initializer uniform{Initializer::Kind::kUniform, 0.5};
   ParameterSet one(ParameterLayout(with_parameters({{"a", {7, 3}}, {"b", {33}}}, uniform)), stream);
-  ParameterSet other(ParameterLayout(with_parameters({{"c", {5}}, {"b", {33}}, {"a", {7, 3}}}, uniform)), stream);
+  ParameterSet other(
+      ParameterLayout(with_parameters({{"c", {5}}, {"b", {33}}, {"a", {7, 3}}}, uniform)), stream);
   one.initialise(4);
   other.initialise(4);
   EXPECT_EQ(values_of(one.parameter("a")), values_of(other.parameter("a")));
@@ -73,7 +78,9 @@ TEST(ParameterSet, DrawsHaveTheirDistribution) {
 
 TEST(ParameterSet, PaddingIsZero) {
   Stream stream{Device{}};
-  ParameterSet set(ParameterLayout(with_parameters({{"a", {7, 3}}, {"b", {33}}}, {Initializer::Kind::kConstant, 2})), stream);
+  ParameterSet set(ParameterLayout(with_parameters({{"a", {7, 3}}, {"b", {33}}},
+                                                   {Initializer::Kind::kConstant, 2})),
+                   stream);
   set.initialise(1);
   EXPECT_EQ(set.parameters().numel(), 32 + 48);
   EXPECT_EQ(std::ranges::count(values_of(set.parameters()), 0.0f), 11 + 15);
@@ -100,7 +107,8 @@ TEST(ParameterLayout, PlacesParametersInTheOrderOfTheirGradients) {
     std::size_t last = graph.nodes().size();
     for (std::size_t n = 0; n < graph.nodes().size(); ++n)
       for (ValueId out : graph.nodes()[n].outputs)
-        if (out != kNoValue && graph.value(out).parameter != kNoValue && graph.value(graph.value(out).parameter).name == name)
+        if (out != kNoValue && graph.value(out).parameter != kNoValue &&
+            graph.value(graph.value(out).parameter).name == name)
           last = n;
     return last;
   };

@@ -18,7 +18,8 @@ std::atomic<std::int64_t> allocations{0};
 
 void* counted(std::size_t size, std::size_t alignment) {
   ++allocations;
-  void* p = std::aligned_alloc(alignment, (std::max<std::size_t>(size, 1) + alignment - 1) / alignment * alignment);
+  void* p = std::aligned_alloc(
+      alignment, (std::max<std::size_t>(size, 1) + alignment - 1) / alignment * alignment);
   if (p == nullptr) throw std::bad_alloc();
   return p;
 }
@@ -28,8 +29,12 @@ void* counted(std::size_t size, std::size_t alignment) {
 // Every `new` of this program, libraries included, is counted.
 void* operator new(std::size_t size) { return counted(size, alignof(std::max_align_t)); }
 void* operator new[](std::size_t size) { return counted(size, alignof(std::max_align_t)); }
-void* operator new(std::size_t size, std::align_val_t a) { return counted(size, static_cast<std::size_t>(a)); }
-void* operator new[](std::size_t size, std::align_val_t a) { return counted(size, static_cast<std::size_t>(a)); }
+void* operator new(std::size_t size, std::align_val_t a) {
+  return counted(size, static_cast<std::size_t>(a));
+}
+void* operator new[](std::size_t size, std::align_val_t a) {
+  return counted(size, static_cast<std::size_t>(a));
+}
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }
@@ -50,18 +55,20 @@ struct Range {
   bool overlaps(const Range& o) const { return begin < o.end && o.begin < end; }
 };
 
-/// Follows a plan step by step and keeps book of which value every byte of the arena holds. Knows nothing of how the plan
-/// was made: lifetimes follow from what is read when.
+/// Follows a plan step by step and keeps book of which value every byte of the arena holds. Knows
+/// nothing of how the plan was made: lifetimes follow from what is read when.
 class PlanChecker {
  public:
-  explicit PlanChecker(const Plan& plan) : plan_(plan), graph_(plan.graph()), holds_(graph_.values().size(), false) {}
+  explicit PlanChecker(const Plan& plan)
+      : plan_(plan), graph_(plan.graph()), holds_(graph_.values().size(), false) {}
 
   void check() {
     for (const PlannedStep& step : plan_.steps()) {
       const Node& node = graph_.nodes()[static_cast<std::size_t>(step.node)];
       SCOPED_TRACE("step " + node.name);
       for (ValueId in : node.inputs)
-        EXPECT_TRUE(!in_arena(in) || holds(in)) << "input '" << graph_.value(in).name << "' was overwritten before its use";
+        EXPECT_TRUE(!in_arena(in) || holds(in))
+            << "input '" << graph_.value(in).name << "' was overwritten before its use";
       if (step.kernel == nullptr)
         follow_view(node);
       else
@@ -72,7 +79,9 @@ class PlanChecker {
   }
 
  private:
-  bool in_arena(ValueId id) const { return id != kNoValue && plan_.placement(id).storage == Storage::kActivations; }
+  bool in_arena(ValueId id) const {
+    return id != kNoValue && plan_.placement(id).storage == Storage::kActivations;
+  }
   bool holds(ValueId id) const { return holds_[static_cast<std::size_t>(id)]; }
 
   Range range(ValueId id) const {
@@ -100,19 +109,23 @@ class PlanChecker {
     EXPECT_LE(workspace.end, plan_.arena_bytes());
     EXPECT_EQ(workspace.begin % kBufferAlignment, 0u);
     for (ValueId in : node.inputs)
-      EXPECT_FALSE(in_arena(in) && range(in).overlaps(workspace)) << "the workspace lies on an input";
+      EXPECT_FALSE(in_arena(in) && range(in).overlaps(workspace))
+          << "the workspace lies on an input";
     overwrite(workspace);
     std::vector<ValueId> written;
     for (std::size_t o = 0; o < node.outputs.size(); ++o) {
       const ValueId out = node.outputs[o];
       if (out == kNoValue) continue;
-      EXPECT_NE(plan_.placement(out).storage, Storage::kFeed) << "a kernel writes into an input of the graph";
-      EXPECT_NE(plan_.placement(out).storage, Storage::kParameters) << "a kernel writes into a parameter";
+      EXPECT_NE(plan_.placement(out).storage, Storage::kFeed)
+          << "a kernel writes into an input of the graph";
+      EXPECT_NE(plan_.placement(out).storage, Storage::kParameters)
+          << "a kernel writes into a parameter";
       if (!in_arena(out)) continue;
       EXPECT_LE(range(out).end, plan_.arena_bytes());
       EXPECT_EQ(range(out).begin % kBufferAlignment, 0u);
       EXPECT_FALSE(range(out).overlaps(workspace));
-      for (ValueId other : written) EXPECT_FALSE(range(out).overlaps(range(other))) << "two outputs overlap";
+      for (ValueId other : written)
+        EXPECT_FALSE(range(out).overlaps(range(other))) << "two outputs overlap";
       check_in_place(node, o);
       written.push_back(out);
     }
@@ -120,7 +133,8 @@ class PlanChecker {
     for (ValueId out : written) holds_[static_cast<std::size_t>(out)] = true;
   }
 
-  /// An output may lie on an input of the same step only as the operator's rules say, and exactly on it.
+  /// An output may lie on an input of the same step only as the operator's rules say, and exactly
+  /// on it.
   void check_in_place(const Node& node, std::size_t output) {
     const Range to = range(node.outputs[output]);
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
@@ -128,7 +142,8 @@ class PlanChecker {
       if (!in_arena(in) || !range(in).overlaps(to)) continue;
       EXPECT_EQ(range(in).begin, to.begin);
       EXPECT_EQ(range(in).end, to.end);
-      EXPECT_TRUE(may_overwrite(node, output, i)) << "output " << output << " overwrites input " << i;
+      EXPECT_TRUE(may_overwrite(node, output, i))
+          << "output " << output << " overwrites input " << i;
     }
   }
 
@@ -138,7 +153,9 @@ class PlanChecker {
       return input == dy && (node.op->dx_may_overwrite_dy >> output & 1u) != 0;
     }
     for (const AliasRule& rule : node.op->aliases)
-      if (static_cast<std::size_t>(rule.output) == output && static_cast<std::size_t>(rule.input) == input) return true;
+      if (static_cast<std::size_t>(rule.output) == output &&
+          static_cast<std::size_t>(rule.input) == input)
+        return true;
     return false;
   }
 
@@ -155,7 +172,8 @@ TEST(Plan, NoTwoLiveValuesOverlapInRandomGraphs) {
   for (std::uint64_t seed = 0; seed < 100; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     const Graph forward = graph_testing::random_classifier(seed, 3);
-    for (const Graph& graph : {forward, differentiate(forward, "loss"), prune_unused(differentiate(forward, "loss"))}) {
+    for (const Graph& graph :
+         {forward, differentiate(forward, "loss"), prune_unused(differentiate(forward, "loss"))}) {
       const Plan plan = plan_of(graph);
       PlanChecker(plan).check();
       EXPECT_LT(plan.arena_bytes(), plan.unshared_bytes());
@@ -166,7 +184,9 @@ TEST(Plan, NoTwoLiveValuesOverlapInRandomGraphs) {
 
 TEST(Plan, RunsAChainOfReluInOnePlace) {
   Graph graph;
-  ValueId x = graph.add_one("gemm", {}, {graph.add_input("x", f32({8, 8})), graph.add_parameter("w", f32({8, 8}), {})}, "y");
+  ValueId x = graph.add_one(
+      "gemm", {}, {graph.add_input("x", f32({8, 8})), graph.add_parameter("w", f32({8, 8}), {})},
+      "y");
   for (int i = 0; i < 5; ++i) x = graph.add_one("relu", {}, {x}, "relu" + std::to_string(i));
   graph.set_output("out", x);
   const Plan plan = plan_of(graph);
@@ -188,8 +208,10 @@ TEST(Plan, OverwritesNothingThatIsReadLaterOrBelongsToOthers) {
   PlanChecker(plan).check();
   EXPECT_EQ(plan.placement(of_input).storage, Storage::kActivations);
   EXPECT_EQ(plan.placement(of_parameter).storage, Storage::kActivations);
-  EXPECT_EQ(plan.placement(kept).offset, plan.placement(of_input).offset) << "nobody reads it again";
-  EXPECT_NE(plan.placement(later).offset, plan.placement(kept).offset) << "an output of the graph survives";
+  EXPECT_EQ(plan.placement(kept).offset, plan.placement(of_input).offset)
+      << "nobody reads it again";
+  EXPECT_NE(plan.placement(later).offset, plan.placement(kept).offset)
+      << "an output of the graph survives";
 }
 
 TEST(Plan, ViewsShareTheirInputsMemoryAndRunNothing) {
@@ -209,11 +231,13 @@ TEST(Plan, ViewsShareTheirInputsMemoryAndRunNothing) {
   Stream stream{Device{}};
   Runner runner(graph, 1, stream);
   Tensor first(f32({2, 3, 4}), stream), second(f32({2, 3, 4}), stream);
-  for (std::size_t i = 0; i < 24; ++i) first.as<float>()[i] = static_cast<float>(i), second.as<float>()[i] = -1;
+  for (std::size_t i = 0; i < 24; ++i)
+    first.as<float>()[i] = static_cast<float>(i), second.as<float>()[i] = -1;
   for (const Tensor* image : {&first, &second}) {
     runner.executor.feed("x", image->view());
     runner.executor.run({});
-    EXPECT_EQ(runner.output("a"), std::vector<float>(image->as<float>().begin(), image->as<float>().end()));
+    EXPECT_EQ(runner.output("a"),
+              std::vector<float>(image->as<float>().begin(), image->as<float>().end()));
     EXPECT_EQ(runner.output("b")[5], std::max(0.0f, image->as<float>()[5]));
   }
 }
@@ -228,9 +252,11 @@ TEST(Plan, GradientsAreFinalWhenNoLaterStepWritesThem) {
     for (std::size_t s = 0; s < plan.steps().size(); ++s) {
       std::int64_t first_open = layout.parameter_elements();
       for (std::size_t later = s + 1; later < plan.steps().size(); ++later)
-        for (ValueId out : graph.nodes()[static_cast<std::size_t>(plan.steps()[later].node)].outputs)
+        for (ValueId out :
+             graph.nodes()[static_cast<std::size_t>(plan.steps()[later].node)].outputs)
           if (out != kNoValue && graph.value(out).kind == ValueKind::kParameterGradient)
-            first_open = std::min(first_open, layout.parameter(graph.value(graph.value(out).parameter).name).offset);
+            first_open = std::min(
+                first_open, layout.parameter(graph.value(graph.value(out).parameter).name).offset);
       ASSERT_EQ(plan.steps()[s].gradients_final, first_open) << "step " << s;
       ASSERT_GE(plan.steps()[s].gradients_final, before);
       before = plan.steps()[s].gradients_final;
@@ -253,8 +279,10 @@ TEST(Plan, SaysWhenGradientsAreFinalAsTheyBecomeSo) {
     calls.push_back(elements);
     for (const ParameterSlot& slot : runner.layout.parameters()) {
       if (slot.offset + slot.shape.numel() > elements) continue;
-      const std::vector<float> expected = whole.gradient(slot.name), found = runner.gradient(slot.name);
-      EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)), 0) << slot.name << " was not final";
+      const std::vector<float> expected = whole.gradient(slot.name),
+                               found = runner.gradient(slot.name);
+      EXPECT_EQ(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)), 0)
+          << slot.name << " was not final";
     }
   };
   runner.executor.run(options);
@@ -272,9 +300,11 @@ TEST(Plan, RefusesADeviceWithoutKernels) {
 TEST(Executor, AllocatesNothingInARun) {
   Stream stream{Device{}};
   Graph graph;
-  const ValueId image = graph.add_input("image", f32({8, 16, 5, 5})), label = graph.add_input("label", {DType::kI64, {8}});
+  const ValueId image = graph.add_input("image", f32({8, 16, 5, 5})),
+                label = graph.add_input("label", {DType::kI64, {8}});
   const ValueId w = graph.add_parameter("w", f32({16, 5, 5}), {Initializer::Kind::kUniform, 1});
-  const ValueId sum = graph.add_one("relu", {}, {graph.add_one("add", {}, {image, w}, "sum")}, "relu");
+  const ValueId sum =
+      graph.add_one("relu", {}, {graph.add_one("add", {}, {image, w}, "sum")}, "relu");
   const ValueId logits = graph.add_one("flatten", {}, {sum}, "flatten");
   graph.set_output("loss", graph.add("softmax_cross_entropy", {}, {logits, label}, "loss").front());
   Runner runner(differentiate(graph, "loss"), 1, stream);
@@ -286,7 +316,8 @@ TEST(Executor, AllocatesNothingInARun) {
   EXPECT_EQ(allocations, before);
 }
 
-// oneDNN allocates a few small objects in every call; what a run adds to that must not depend on anything.
+// oneDNN allocates a few small objects in every call; what a run adds to that must not depend on
+// anything.
 TEST(Executor, AllocatesTheSameFewObjectsInEveryRunWithOneDnn) {
   Stream stream{Device{}};
   Runner runner(differentiate(graph_testing::random_classifier(1, 8), "loss"), 1, stream);
@@ -318,14 +349,16 @@ TEST(Executor, NamesTheInputThatWasNotFedOrDoesNotFit) {
 
 TEST(Executor, SharesItsArenaWithOthersThatNeedMore) {
   Stream stream{Device{}};
-  const Graph graph = graph_testing::random_classifier(2, 3), large = graph_testing::random_classifier(2, 64);
+  const Graph graph = graph_testing::random_classifier(2, 3),
+              large = graph_testing::random_classifier(2, 64);
   Runner alone(graph, 5, stream);
   const Batch batch(3, 2, stream), large_batch(64, 2, stream);
   alone.feed(batch);
   alone.executor.run({});
   Workspace arena(stream);
   Executor small(Plan(graph, alone.layout, Device{}), alone.parameters, {}, arena, stream);
-  Executor big(Plan(large, alone.layout, Device{}), alone.parameters, {}, arena, stream);  // the arena moves
+  Executor big(Plan(large, alone.layout, Device{}), alone.parameters, {}, arena,
+               stream);  // the arena moves
   big.feed("image", large_batch.image.view());
   big.feed("label", large_batch.label.view());
   big.run({});

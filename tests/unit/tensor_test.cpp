@@ -10,7 +10,9 @@ namespace phalanx {
 namespace {
 
 // The value of element (n, c, h, w), exact in bf16.
-float value_at(std::int64_t n, std::int64_t c, std::int64_t p) { return static_cast<float>((n * 64 + c * 5 + p) % 251 - 120); }
+float value_at(std::int64_t n, std::int64_t c, std::int64_t p) {
+  return static_cast<float>((n * 64 + c * 5 + p) % 251 - 120);
+}
 
 template <class T>
 void fill_image(TensorView image) {
@@ -19,7 +21,8 @@ void fill_image(TensorView image) {
   for (std::int64_t n = 0; n < s[0]; ++n)
     for (std::int64_t c = 0; c < s[1]; ++c)
       for (std::int64_t p = 0; p < pixels; ++p)
-        image.as<T>()[((n * (s[1] / block) + c / block) * pixels + p) * block + c % block] = T(value_at(n, c, p));
+        image.as<T>()[((n * (s[1] / block) + c / block) * pixels + p) * block + c % block] =
+            T(value_at(n, c, p));
 }
 
 Tensor make_image(const TensorType& type, Stream& stream) {
@@ -65,16 +68,19 @@ TEST(Copy, ConvertsBetweenAllFormatsAndFloatingTypes) {
 TEST(Copy, KeepsIntegersAndEmptyTensors) {
   Stream stream{Device{}};
   const Tensor from({DType::kI64, {3}}, stream), to({DType::kI64, {3}}, stream);
-  for (int i = 0; i < 3; ++i) from.as<std::int64_t>()[static_cast<std::size_t>(i)] = (std::int64_t{1} << 62) + i;
+  for (int i = 0; i < 3; ++i)
+    from.as<std::int64_t>()[static_cast<std::size_t>(i)] = (std::int64_t{1} << 62) + i;
   copy(from.view(), to.view(), stream);
   EXPECT_EQ(to.as<std::int64_t>()[2], (std::int64_t{1} << 62) + 2);
-  const Tensor empty({DType::kF32, {0, 3, 2, 2}}, stream), low({DType::kBf16, {0, 3, 2, 2}, 3}, stream);
+  const Tensor empty({DType::kF32, {0, 3, 2, 2}}, stream),
+      low({DType::kBf16, {0, 3, 2, 2}, 3}, stream);
   EXPECT_NO_THROW(copy(empty.view(), low.view(), stream));
 }
 
 TEST(Copy, RefusesOtherShapesAndIntegersOfAnotherType) {
   Stream stream{Device{}};
-  const Tensor a({DType::kF32, {2, 3}}, stream), b({DType::kF32, {3, 2}}, stream), c({DType::kI64, {2, 3}}, stream);
+  const Tensor a({DType::kF32, {2, 3}}, stream), b({DType::kF32, {3, 2}}, stream),
+      c({DType::kI64, {2, 3}}, stream);
   EXPECT_THROW(copy(a.view(), b.view(), stream), InvalidArgument);
   EXPECT_THROW(copy(a.view(), c.view(), stream), Unsupported);
 }

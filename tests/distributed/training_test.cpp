@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// k ranks with a batch of b each train as one rank with a batch of k * b: same samples, same masks, sums in another order.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "comm/rank_layout.hpp"
+#include "mpi_main.hpp"
+#include "train/evaluate.hpp"
+#include "train/trainer.hpp"
+#include "train/training_step.hpp"
+
+namespace phalanx {
+namespace {
+
+/// Two classes (or a real target) that depend on the features, so that training has something to learn.
+class Blobs final : public RowSource {
+ public:
+  Blobs(std::int64_t rows, Shape sample, TargetKind target) : rows_(rows) {
+    info_.kind = sample.rank() == 3 ? SampleKind::kImage : SampleKind::kTable;
+    info_.sample = sample;
+    info_.target = target;
+    info_.classes = target == TargetKind::kClass ? 3 : 0;
+    const auto channels = static_cast<std::size_t>(sample[0]);
+    info_.mean.assign(channels, 0.1f);
+    info_.std.assign(channels, 0.9f);
+    if (target == TargetKind::kValues) {
+      info_.target_mean = {0.2f};
+      info_.target_std = {1.5f};
+    }
+  }
+  const DatasetInfo& info() const noexcept override { return info_; }
+  std::int64_t size() const noexcept override { return rows_; }
+  void read_rows(std::span<const std::int64_t> rows, std::byte* x, std::byte* y) override {
+    const std::int64_t values = info_.sample.numel();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      auto* to = reinterpret_cast<float*>(x) + static_cast<std::int64_t>(i) * values;
+      for (std::int64_t v = 0; v < values; ++v)
+        to[v] = std::sin(static_cast<float>((rows[i] + 1) * (v + 3))) + static_cast<float>(rows[i] % 3) * 0.5f;
+      if (info_.target == TargetKind::kClass)
+        reinterpret_cast<std::int64_t*>(y)[i] = rows[i] % 3;
+      else
+        reinterpret_cast<float*>(y)[i] = static_cast<float>(rows[i] % 3) - 0.7f * to[0];
+    }
+  }
+
+ private:
+  DatasetInfo info_;
+  std::int64_t rows_;
+};
+
+struct Trained {
+  std::map<std::string, std::vector<float>> parameters;
+  double loss = 0;
+  Evaluation test;
+};
+
+Trained train(const TrainConfig& config, RowSource& source, const RankLayout& layout, Communicator& comm, int steps) {
+  Stream stream{Device{}};
+  const Partition partition = parse_partition(config.partition);
+  NetworkOptions options{model_spec(config, source.info()), resolve_loss(config, source.info()), config.precision};
+  if (partition == Partition::kColumn && layout.size > 1)
+    options.columns = columns(source.info().sample.numel(), layout.rank, layout.size);
+  Network network(options, 8, stream);
+  network.initialise(static_cast<std::uint64_t>(config.seed));
+  Optimizer optimizer(config, network.parameters().parameters().numel(), stream);
+  TrainingStep step(config, network, optimizer, comm, stream);
+  const auto sampler = [&](bool shuffle) {
+    return Sampler({.rows = source.size(), .partition = partition, .batch_size = config.batch_size,
+                    .micro_batches = shuffle ? config.accumulate : 1, .rank = layout.rank, .size = layout.size, .seed = 5,
+                    .shuffle = shuffle});
+  };
+  Loader loader(source, sampler(true), {}, config.prefetch);
+  loader.begin(0);
+  Trained result;
+  for (int i = 0; i < steps; ++i) {
+    const StepReport report = step.run(loader, i, config.learning_rate, true);
+    result.loss = report.loss_sum / static_cast<double>(report.samples);
+  }
+  loader.end();
+  Loader test(source, sampler(false), {}, 0);
+  result.test = evaluate(network, test, comm, stream);
+  for (const ParameterSlot& slot : network.parameters().layout().parameters()) {
+    const auto* values = network.parameters().parameter(slot.name).as<float>();
+    result.parameters[slot.name].assign(values, values + slot.shape.numel());
+  }
+  return result;
+}
+
+/// The same run on the ranks of this job and on one rank must agree.
+void expect_same_as_one_rank(const TrainConfig& config, RowSource& source, Progress progress, int steps, float tolerance = 2e-5f) {
+  const RankLayout layout = make_rank_layout(test_mpi());
+  const auto comm = make_mpi_communicator(test_mpi(), progress, 60);
+  const Trained many = train(config, source, layout, *comm, steps);
+  TrainConfig alone = config;
+  if (config.partition == "column") alone.partition = "shuffle";
+  const auto single = make_single_communicator();
+  const Trained one = train(alone, source, single_rank_layout(), *single, steps);
+  for (const auto& [name, expected] : one.parameters) {
+    if (config.partition == "column" && name == "dense1.weight") continue;  // in parts; all others depend on it
+    const std::vector<float>& found = many.parameters.at(name);
+    ASSERT_EQ(found.size(), expected.size()) << name;
+    float worst = 0, largest = 1;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      worst = std::max(worst, std::abs(found[i] - expected[i]));
+      largest = std::max(largest, std::abs(expected[i]));
+    }
+    EXPECT_LE(worst, tolerance * largest) << name;
+  }
+  EXPECT_NEAR(many.loss, one.loss, 1e-4 * std::max(1.0, std::abs(one.loss)));
+  EXPECT_EQ(many.test.samples, one.test.samples);
+  EXPECT_NEAR(many.test.loss, one.test.loss, 1e-4 * std::max(1.0, one.test.loss));
+  EXPECT_TRUE(std::isfinite(one.loss));
+}
+
+TrainConfig mlp() {
+  TrainConfig config;
+  config.layer = {"dense 16", "relu", "dropout 0.3", "dense 3"};
+  config.batch_size = 24;
+  config.learning_rate = 0.05;
+  return config;
+}
+
+TEST(Training, IsTheSameOnAnyNumberOfRanksWithEveryOptimizer) {
+  Blobs source(101, Shape{7}, TargetKind::kClass);  // the last batch is ragged: 101 = 4 * 24 + 5
+  for (const auto& [name, momentum, nesterov] :
+       {std::tuple{"sgd", 0.0, false}, {"sgd", 0.9, false}, {"sgd", 0.9, true}, {"adam", 0.0, false}, {"adamw", 0.0, false}}) {
+    SCOPED_TRACE(fmt::format("{} momentum {} nesterov {}", name, momentum, nesterov));
+    TrainConfig config = mlp();
+    config.optimizer = name;
+    config.momentum = momentum;
+    config.nesterov = nesterov;
+    config.weight_decay = 0.01;
+    config.learning_rate = config.optimizer == "sgd" ? 0.05 : 0.005;
+    // Adam divides by the root of tiny second moments in its first steps, which enlarges rounding.
+    const float tolerance = config.optimizer == "sgd" ? 2e-5f : 2e-3f;
+    expect_same_as_one_rank(config, source, Progress::kInline, 12, tolerance);
+  }
+}
+
+TEST(Training, IsTheSameWithAProgressThreadAndManyBuckets) {
+  Blobs source(64, Shape{33}, TargetKind::kClass);
+  TrainConfig config = mlp();
+  config.bucket_mib = 0.001;
+  expect_same_as_one_rank(config, source, Progress::kThread, 8);
+}
+
+TEST(Training, IsTheSameWithAccumulationAndClipping) {
+  Blobs source(101, Shape{7}, TargetKind::kClass);
+  TrainConfig config = mlp();
+  config.accumulate = 5;
+  config.clip_norm = 0.1;
+  expect_same_as_one_rank(config, source, Progress::kInline, 10);
+}
+
+TEST(Training, IsTheSameForAConvolutionNet) {
+  Blobs source(40, Shape{3, 8, 8}, TargetKind::kClass);
+  TrainConfig config = mlp();
+  config.layer = {"conv 16 3x3 pad 1", "relu", "max_pool 2x2", "conv 8 3x3", "tanh", "dense 3"};
+  config.batch_size = 16;
+  expect_same_as_one_rank(config, source, Progress::kInline, 6);
+}
+
+TEST(Training, IsTheSameForRealTargets) {
+  Blobs source(50, Shape{5}, TargetKind::kValues);
+  TrainConfig config = mlp();
+  config.layer = {"dense 9", "sigmoid", "dense 1"};
+  expect_same_as_one_rank(config, source, Progress::kInline, 10);
+}
+
+TEST(Training, GivesRanksWithoutSamplesNothingToDo) {
+  Blobs source(3, Shape{4}, TargetKind::kClass);
+  TrainConfig config = mlp();
+  config.batch_size = 2;  // fewer than 4 ranks, and the last batch has one sample
+  expect_same_as_one_rank(config, source, Progress::kInline, 7);
+}
+
+TEST(Training, ByColumnsIsTheSameAsByRows) {
+  Blobs source(60, Shape{11}, TargetKind::kClass);
+  TrainConfig config = mlp();
+  config.partition = "column";
+  expect_same_as_one_rank(config, source, Progress::kInline, 10);
+}
+
+TEST(Training, ByOwnedRowsSeesEverySampleOncePerEpoch) {
+  for (const char* partition : {"range", "hash"}) {
+    Blobs source(50, Shape{4}, TargetKind::kClass);
+    TrainConfig config = mlp();
+    config.partition = partition;
+    const RankLayout layout = make_rank_layout(test_mpi());
+    const auto comm = make_mpi_communicator(test_mpi(), Progress::kInline, 60);
+    const Sampler sampler({.rows = 50, .partition = parse_partition(partition), .batch_size = 24, .rank = layout.rank, .size = layout.size});
+    std::vector<float> seen(50, 0.0f);
+    BatchSlice slice;
+    for (std::int64_t s = 0; s < sampler.steps_per_epoch(); ++s) {
+      sampler.slice(3, s, 0, slice);
+      for (std::int64_t row : slice.rows) seen[static_cast<std::size_t>(row)] += 1;
+    }
+    Stream stream{Device{}};
+    comm->all_reduce({seen.data(), {DType::kF32, Shape{50}}}, ReduceOp::kSum, stream);
+    EXPECT_THAT(seen, ::testing::Each(1.0f)) << partition;
+    EXPECT_TRUE(std::isfinite(train(config, source, layout, *comm, 5).loss));
+  }
+}
+
+}  // namespace
+}  // namespace phalanx
