@@ -6,7 +6,8 @@
 namespace phalanx {
 namespace {
 
-void reference(const Attributes& attributes, Types types, OpCases::Vectors in, OpCases::Vectors out) {
+void reference(const Attributes& attributes, Types types, OpCases::Vectors in,
+               OpCases::Vectors out) {
   const Shape& x = types[0].shape;
   const auto [h, w] = pool_window("average_pool", attributes, x);
   const bool include_pad = attributes.get_int("count_include_pad", 0) != 0;
@@ -50,7 +51,9 @@ const OpCases average_pool_cases = {
              .benchmark_n = 64,
              .sizes = {1}},
             {.name = "3 x 3, stride 2, padded",
-             .attributes = {{"kernel_shape", Ints{3, 3}}, {"strides", Ints{2, 2}}, {"pads", Ints{1, 1, 1, 1}}},
+             .attributes = {{"kernel_shape", Ints{3, 3}},
+                            {"strides", Ints{2, 2}},
+                            {"pads", Ints{1, 1, 1, 1}}},
              .inputs = images<16, 8, 7>,
              .sizes = kSizes},
             {.name = "3 x 2, padding counts, ceil mode",
@@ -72,7 +75,9 @@ const OpCases average_pool_cases = {
         },
     .refusals =
         {
-            {.name = "no kernel_shape", .inputs = images<3, 4, 4>(1), .message = "needs kernel_shape"},
+            {.name = "no kernel_shape",
+             .inputs = images<3, 4, 4>(1),
+             .message = "needs kernel_shape"},
             {.name = "rank 3",
              .attributes = {{"kernel_shape", Ints{2, 2}}},
              .inputs = {{DType::kF32, Shape{2, 4, 4}}},

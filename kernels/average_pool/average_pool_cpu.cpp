@@ -1,48 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "average_pool/average_pool.hpp"
-#include "common/lanes.hpp"
 #include "common/pool_runs.hpp"
 
 namespace phalanx {
 namespace {
 
 float one_over_cells(const PoolRun& run, const Window2d& window, bool include_pad) {
-  const std::int64_t h = include_pad ? window.h.padded_cells(run.outputs_row).size() : run.h.size();
-  const std::int64_t w = include_pad ? window.w.padded_cells(run.output).size() : run.w.size();
+  const std::int64_t h = include_pad ? window.h.padded_cells(run.row).size() : run.h.size();
+  const std::int64_t w = include_pad ? window.w.padded_cells(run.column).size() : run.w.size();
   return 1.0f / static_cast<float>(h * w);
 }
 
 /// Sixteen outputs at a time, in registers.
 template <class T>
 void average(const T* x, const PoolRun& run, float scale, T* y) {
-  for (std::int64_t i = 0; i < run.count; i += kLanes) {
-    const std::int64_t count = std::min(kLanes, run.count - i);
+  for_each_sixteen(run, [=, &run](std::int64_t i, auto count, auto step) {
     F32x16 sum{}, v;
     for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
       for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-        load_some(x + r * run.row_stride + s * run.column_stride + i * run.step, count, run.step, v);
+        const T* here = x + r * run.row_stride + s * run.column_stride + i * step;
+        prefetch_row(here);
+        load_some(here, count, step, v);
         sum += v;
       }
     sum *= scale;
     store_some(sum, count, 1, y + i);
-  }
+  });
 }
 
 template <class T>
 void spread(const T* dy, const PoolRun& run, float scale, float* sum) {
-  for (std::int64_t i = 0; i < run.count; i += kLanes) {
-    const std::int64_t count = std::min(kLanes, run.count - i);
+  for_each_sixteen(run, [=, &run](std::int64_t i, auto count, auto step) {
     F32x16 g, total;
     load_some(dy + i, count, 1, g);
     g *= scale;
     for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
       for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-        float* to = sum + r * run.row_stride + s * run.column_stride + i * run.step;
-        load_some(to, count, run.step, total);
+        float* to = sum + r * run.row_stride + s * run.column_stride + i * step;
+        load_some(to, count, step, total);
         total += g;
-        store_some(total, count, run.step, to);
+        store_some(total, count, step, to);
       }
-  }
+  });
 }
 
 }  // namespace
@@ -64,7 +63,8 @@ void average_pool_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   });
 }
 
-std::unique_ptr<OpState> average_pool_prepare_backward_cpu(const Attributes&, Types, Types out, std::span<const bool>,
+std::unique_ptr<OpState> average_pool_prepare_backward_cpu(const Attributes&, Types, Types out,
+                                                           std::span<const bool>,
                                                            std::span<const bool>) {
   return std::make_unique<PlaneOfSums>(out[0]);
 }
@@ -80,11 +80,13 @@ void average_pool_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   with_float_type(dy.type.dtype, [&]<class T>() {
     for (std::int64_t plane = 0; plane < size.planes(); ++plane) {
       const T* g = dy.as<T>() + plane * y_plane;
-      sum_plane(out[0].as<T>() + plane * size.plane_size(), size.plane_size(), workspace, [&](float* sum) {
-        for_each_pool_run(size, window, [&](const PoolRun& run) {
-          spread(g + run.to, run, one_over_cells(run, window, include_pad), sum + run.first);
-        });
-      });
+      sum_plane(out[0].as<T>() + plane * size.plane_size(), size.plane_size(), workspace,
+                [&](float* sum) {
+                  for_each_pool_run(size, window, [&](const PoolRun& run) {
+                    spread(g + run.to, run, one_over_cells(run, window, include_pad),
+                           sum + run.first);
+                  });
+                });
     }
   });
 }

@@ -7,14 +7,19 @@
 namespace phalanx {
 namespace {
 
-// Two passes per channel. In training, outputs 1 and 2 are the running statistics, 3 and 4 the saved mean and rstd.
-void reference(const Attributes& attributes, Types types, OpCases::Vectors in, OpCases::Vectors out) {
+// Two passes per channel. In training, outputs 1 and 2 are the running statistics, 3 and 4 the
+// saved mean and rstd.
+void reference(const Attributes& attributes, Types types, OpCases::Vectors in,
+               OpCases::Vectors out) {
   const Shape& x = types[0].shape;
   const std::int64_t channels = x[1], pixels = x.product(2, x.rank());
   const auto count = static_cast<double>(x[0] * pixels);
   const bool training = attributes.get_int("training_mode", 0) != 0;
-  const double epsilon = attributes.get_float("epsilon", 1e-5), momentum = attributes.get_float("momentum", 0.9);
-  const auto at = [&](std::int64_t n, std::int64_t c, std::int64_t p) { return (n * channels + c) * pixels + p; };
+  const double epsilon = attributes.get_float("epsilon", 1e-5),
+               momentum = attributes.get_float("momentum", 0.9);
+  const auto at = [&](std::int64_t n, std::int64_t c, std::int64_t p) {
+    return (n * channels + c) * pixels + p;
+  };
   for (std::int64_t c = 0; c < channels; ++c) {
     double mean = in[3][c], var = in[4][c];
     if (training && count > 0) {
@@ -22,7 +27,8 @@ void reference(const Attributes& attributes, Types types, OpCases::Vectors in, O
       for (std::int64_t n = 0; n < x[0]; ++n)
         for (std::int64_t p = 0; p < pixels; ++p) mean += in[0][at(n, c, p)] / count;
       for (std::int64_t n = 0; n < x[0]; ++n)
-        for (std::int64_t p = 0; p < pixels; ++p) var += std::pow(in[0][at(n, c, p)] - mean, 2) / count;
+        for (std::int64_t p = 0; p < pixels; ++p)
+          var += std::pow(in[0][at(n, c, p)] - mean, 2) / count;
     }
     if (training) {
       out[1][c] = momentum * in[3][c] + (1 - momentum) * mean;
@@ -46,7 +52,8 @@ std::vector<TensorType> images(std::int64_t n) {
 }
 
 const Attributes kTraining{{"training_mode", std::int64_t{1}}};
-const std::vector<Fill> kFill{Fill::kNormal, Fill::kNormal, Fill::kNormal, Fill::kNormal, Fill::kPositive};
+const std::vector<Fill> kFill{Fill::kNormal, Fill::kNormal, Fill::kNormal, Fill::kNormal,
+                              Fill::kPositive};
 
 }  // namespace
 
@@ -64,7 +71,9 @@ const OpCases batch_norm_cases = {
              .tolerance_f32 = 5e-6,
              .sizes = {2}},
             {.name = "training, small images",
-             .attributes = {{"training_mode", std::int64_t{1}}, {"momentum", 0.75}, {"epsilon", 1e-3}},
+             .attributes = {{"training_mode", std::int64_t{1}},
+                            {"momentum", 0.75},
+                            {"epsilon", 1e-3}},
              .inputs = images<32, 3, 5>,
              .fill = kFill,
              .tolerance_f32 = 5e-6,
@@ -77,13 +86,19 @@ const OpCases batch_norm_cases = {
              .sizes = {0, 2, 33}},
             {.name = "training, rank 2",
              .attributes = kTraining,
-             .inputs = [](std::int64_t n) { return types(Shape{n, 19}); },
+             .inputs =
+                 [](std::int64_t n) {
+                   return types(Shape{n, 19});
+                 },
              .fill = kFill,
              .tolerance_f32 = 5e-6,
              .sizes = {0, 31, 1025}},
             {.name = "training, rank 3",
              .attributes = kTraining,
-             .inputs = [](std::int64_t n) { return types(Shape{n, 3, 70}); },
+             .inputs =
+                 [](std::int64_t n) {
+                   return types(Shape{n, 3, 70});
+                 },
              .fill = kFill,
              .tolerance_f32 = 5e-6,
              .sizes = {0, 1, 33}},
@@ -95,7 +110,10 @@ const OpCases batch_norm_cases = {
              .sizes = {0, 1, 33}},
             {.name = "inference, rank 2",
              .attributes = {{"epsilon", 0.1}},
-             .inputs = [](std::int64_t n) { return types(Shape{n, 33}); },
+             .inputs =
+                 [](std::int64_t n) {
+                   return types(Shape{n, 33});
+                 },
              .fill = kFill,
              .tolerance_f32 = 5e-6,
              .sizes = {0, 1, 33}},
@@ -103,17 +121,27 @@ const OpCases batch_norm_cases = {
     .refusals =
         {
             {.name = "rank 1",
-             .inputs = {{DType::kF32, Shape{4}}, {DType::kF32, Shape{4}}, {DType::kF32, Shape{4}},
-                        {DType::kF32, Shape{4}}, {DType::kF32, Shape{4}}},
+             .inputs = {{DType::kF32, Shape{4}},
+                        {DType::kF32, Shape{4}},
+                        {DType::kF32, Shape{4}},
+                        {DType::kF32, Shape{4}},
+                        {DType::kF32, Shape{4}}},
              .message = "[N, C, ...]"},
             {.name = "no channels", .inputs = images<0, 4, 4>(2), .message = "no channels"},
             {.name = "scale of another size",
-             .inputs = {{DType::kF32, Shape{2, 4}}, {DType::kF32, Shape{3}}, {DType::kF32, Shape{4}},
-                        {DType::kF32, Shape{4}}, {DType::kF32, Shape{4}}},
+             .inputs = {{DType::kF32, Shape{2, 4}},
+                        {DType::kF32, Shape{3}},
+                        {DType::kF32, Shape{4}},
+                        {DType::kF32, Shape{4}},
+                        {DType::kF32, Shape{4}}},
              .message = "scale must be f32 [4]"},
-            {.name = "epsilon of zero", .attributes = {{"epsilon", 0.0}}, .inputs = images<3, 4, 4>(2),
+            {.name = "epsilon of zero",
+             .attributes = {{"epsilon", 0.0}},
+             .inputs = images<3, 4, 4>(2),
              .message = "epsilon"},
-            {.name = "momentum above one", .attributes = {{"momentum", 1.5}}, .inputs = images<3, 4, 4>(2),
+            {.name = "momentum above one",
+             .attributes = {{"momentum", 1.5}},
+             .inputs = images<3, 4, 4>(2),
              .message = "momentum must be in [0, 1]"},
         },
 };

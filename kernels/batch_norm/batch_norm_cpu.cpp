@@ -21,7 +21,8 @@ float rstd_of(double variance, const Attributes& attributes) {
   return static_cast<float>(1.0 / std::sqrt(variance + attributes.get_float("epsilon", 1e-5)));
 }
 
-/// Mean and variance of the channels of one group, from pieces that are each read twice while they are in the cache.
+/// Mean and variance of the channels of one group, from pieces that are each read twice while they
+/// are in the cache.
 class Moments {
  public:
   Moments(std::int64_t block, double* scratch)
@@ -79,7 +80,8 @@ class Moments {
 struct Channels {
   const float *mean, *rstd, *scale, *bias;
   Channels of_group(std::int64_t group, std::int64_t block) const {
-    return {mean + group * block, rstd + group * block, scale + group * block, bias ? bias + group * block : nullptr};
+    return {mean + group * block, rstd + group * block, scale + group * block,
+            bias ? bias + group * block : nullptr};
   }
 };
 
@@ -92,7 +94,8 @@ void normalise(const T* x, T* y, const ChannelView& view, const Channels& c) {
 
 void copy_statistics(Inputs in, Outputs out) {
   for (std::size_t i : {1u, 2u})
-    if (out[i].data != in[i + 2].data) std::copy_n(in[i + 2].as<float>(), in[i + 2].numel(), out[i].as<float>());
+    if (out[i].data != in[i + 2].data)
+      std::copy_n(in[i + 2].as<float>(), in[i + 2].numel(), out[i].as<float>());
   for (std::size_t i : {3u, 4u}) std::fill_n(out[i].as<float>(), out[i].numel(), 0.0f);
 }
 
@@ -107,7 +110,8 @@ void forward_training(OpContext& ctx, Inputs in, Outputs out, const ChannelView&
   };
   for (std::int64_t group = 0; group < view.groups; ++group) {
     Moments moments(view.block, reinterpret_cast<double*>(ctx.workspace.data()));
-    for (std::int64_t n = 0; n < view.n; ++n) moments.add_slab(x + view.slab_offset(n, group), view.pixels);
+    for (std::int64_t n = 0; n < view.n; ++n)
+      moments.add_slab(x + view.slab_offset(n, group), view.pixels);
     for (std::int64_t b = 0; b < view.block; ++b) {
       const std::int64_t c = group * view.block + b;
       mean[c] = static_cast<float>(moments.mean(b));
@@ -115,7 +119,8 @@ void forward_training(OpContext& ctx, Inputs in, Outputs out, const ChannelView&
       move(1, c, moments.mean(b));
       move(2, c, moments.variance(b));
     }
-    const Channels channels = Channels{mean, rstd, in[1].as<float>(), in[2].as<float>()}.of_group(group, view.block);
+    const Channels channels =
+        Channels{mean, rstd, in[1].as<float>(), in[2].as<float>()}.of_group(group, view.block);
     for (std::int64_t n = 0; n < view.n; ++n) {
       const std::int64_t at = view.slab_offset(n, group);
       normalise(x + at, out[0].as<T>() + at, view, channels);
@@ -164,8 +169,8 @@ void put(const TensorView& gradient, std::int64_t c, double value, bool add) {
 }
 
 template <class T>
-void backward(OpContext& ctx, const Channels& all, const T* x, const T* dy, Outputs out, const ChannelView& view,
-              bool through_statistics) {
+void backward(OpContext& ctx, const Channels& all, const T* x, const T* dy, Outputs out,
+              const ChannelView& view, bool through_statistics) {
   auto* sums = reinterpret_cast<double*>(ctx.workspace.data());  // [2, block]
   auto* mean_dy = reinterpret_cast<float*>(sums + 2 * view.block);
   float* slope = mean_dy + view.block;
@@ -176,10 +181,11 @@ void backward(OpContext& ctx, const Channels& all, const T* x, const T* dy, Outp
     for (std::int64_t n = 0; n < view.n; ++n) {
       const T *xs = x + view.slab_offset(n, group), *gs = dy + view.slab_offset(n, group);
       const float* mean = c.mean;
-      add_channel_sums<2>(view.pixels, view.block, sums, [xs, gs, mean](std::int64_t i, std::int64_t b) {
-        const float g = static_cast<float>(gs[i]);
-        return std::array<float, 2>{g, g * (static_cast<float>(xs[i]) - mean[b])};
-      });
+      add_channel_sums<2>(
+          view.pixels, view.block, sums, [xs, gs, mean](std::int64_t i, std::int64_t b) {
+            const float g = static_cast<float>(gs[i]);
+            return std::array<float, 2>{g, g * (static_cast<float>(xs[i]) - mean[b])};
+          });
     }
     for (std::int64_t b = 0; b < view.block; ++b) {
       const auto rstd = static_cast<double>(c.rstd[b]);
@@ -199,10 +205,11 @@ void backward(OpContext& ctx, const Channels& all, const T* x, const T* dy, Outp
 
 }  // namespace
 
-std::unique_ptr<OpState> batch_norm_prepare_cpu(const Attributes&, Types in, Types, std::span<const bool>,
-                                                std::span<const bool>) {
+std::unique_ptr<OpState> batch_norm_prepare_cpu(const Attributes&, Types in, Types,
+                                                std::span<const bool>, std::span<const bool>) {
   auto state = std::make_unique<State>();
-  state->scratch_bytes = static_cast<std::size_t>(in[0].shape[1]) * kScratchPerChannel * sizeof(double);
+  state->scratch_bytes =
+      static_cast<std::size_t>(in[0].shape[1]) * kScratchPerChannel * sizeof(double);
   return state;
 }
 
@@ -219,15 +226,18 @@ void batch_norm_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
 }
 
 void batch_norm_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
-  // in: x, scale, bias, mean, var, then y, dy or, in training, y, running_mean, running_var, m, rstd, dy, ...
+  // in: x, scale, bias, mean, var, then y, dy or, in training, y, running_mean, running_var, m,
+  // rstd, dy, ...
   const bool trained = training(ctx.attributes);
   const ConstTensorView &x = in[0], &dy = in[trained ? 10 : 6];
   const ChannelView view = channel_view(x.type);
-  const std::size_t own_bytes = static_cast<std::size_t>(x.shape()[1]) * (kScratchPerChannel - 1) * sizeof(double);
-  const Channels all = trained
-                           ? Channels{in[8].as<float>(), in[9].as<float>(), in[1].as<float>(), nullptr}
-                           : Channels{in[3].as<float>(), running_rstd(ctx, in[4], ctx.workspace.data() + own_bytes),
-                                      in[1].as<float>(), nullptr};
+  const std::size_t own_bytes =
+      static_cast<std::size_t>(x.shape()[1]) * (kScratchPerChannel - 1) * sizeof(double);
+  const Channels all =
+      trained
+          ? Channels{in[8].as<float>(), in[9].as<float>(), in[1].as<float>(), nullptr}
+          : Channels{in[3].as<float>(), running_rstd(ctx, in[4], ctx.workspace.data() + own_bytes),
+                     in[1].as<float>(), nullptr};
   with_float_type(x.type.dtype, [&]<class T>() {
     backward(ctx, all, x.as<T>(), dy.as<T>(), out, view, trained);
   });

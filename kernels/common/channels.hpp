@@ -8,7 +8,8 @@
 
 namespace phalanx {
 
-/// A tensor [N, C, ...] as the walks below see it: [n, groups, pixels, block] in memory, groups * block = C.
+/// A tensor [N, C, ...] as the walks below see it: [n, groups, pixels, block] in memory, groups *
+/// block = C.
 struct ChannelView {
   std::int64_t n = 0, groups = 0, pixels = 0, block = 1;
 
@@ -31,9 +32,11 @@ inline constexpr int kChannelLanes = 16;
 /// Longest run of f32 additions; beyond it, sums are kept in double.
 inline constexpr std::int64_t kSegmentPixels = 512;
 
-/// Adds, for each of the `block` channels of a slab [pixels, block], Sums different sums over the pixels:
+/// Adds, for each of the `block` channels of a slab [pixels, block], Sums different sums over the
+/// pixels:
 ///   total[k * block + b] += sum_p term(p * block + b, b)[k].
-/// f32 within kSegmentPixels pixels (or as many per lane, where block = 1), double beyond. The order is fixed.
+/// f32 within kSegmentPixels pixels (or as many per lane, where block = 1), double beyond. The
+/// order is fixed.
 template <int Sums, class Term>
 void add_channel_sums(std::int64_t pixels, std::int64_t block, double* total, Term term) {
   if (block == 1) {
@@ -57,7 +60,8 @@ void add_channel_sums(std::int64_t pixels, std::int64_t block, double* total, Te
     return;
   }
   // A segment is walked once for every sixteen channels and should stay in the first-level cache.
-  const std::int64_t segment = std::clamp<std::int64_t>(kSegmentPixels * kChannelLanes / block, 16, kSegmentPixels);
+  const std::int64_t segment =
+      std::clamp<std::int64_t>(kSegmentPixels * kChannelLanes / block, 16, kSegmentPixels);
   for (std::int64_t begin = 0; begin < pixels; begin += segment) {
     const std::int64_t end = std::min(pixels, begin + segment);
     const auto add_lanes = [&]<int Lanes>(std::int64_t first, std::int64_t rest) {
@@ -79,7 +83,8 @@ void add_channel_sums(std::int64_t pixels, std::int64_t block, double* total, Te
   }
 }
 
-/// Calls f(offset, channel of the block) for every element of a slab, in memory order, in loops that vectorise.
+/// Calls f(offset, channel of the block) for every element of a slab, in memory order, in loops
+/// that vectorise.
 template <class F>
 void for_each_in_slab(std::int64_t pixels, std::int64_t block, F f) {
   if (block == 1) {

@@ -17,7 +17,8 @@ struct Range {
   std::int64_t size() const noexcept { return end - begin; }
 };
 
-/// One axis of a window that slides over an image. Cell k of output o lies at o * stride - pad_begin + k * dilation.
+/// One axis of a window that slides over an image. Cell k of output o lies at o * stride -
+/// pad_begin + k * dilation.
 struct WindowAxis {
   std::int64_t in = 0;
   std::int64_t out = 0;
@@ -33,7 +34,9 @@ struct WindowAxis {
 
   /// The cells k of output o that lie in the input; the second also counts those in the padding.
   Range cells(std::int64_t o) const noexcept { return cells_between(o, 0, in); }
-  Range padded_cells(std::int64_t o) const noexcept { return cells_between(o, -pad_begin, in + pad_end); }
+  Range padded_cells(std::int64_t o) const noexcept {
+    return cells_between(o, -pad_begin, in + pad_end);
+  }
 
   /// The outputs whose windows lie wholly in the input.
   Range inner() const noexcept {
@@ -51,7 +54,8 @@ struct WindowAxis {
   Range cells_between(std::int64_t o, std::int64_t low, std::int64_t high) const noexcept {
     const std::int64_t at = start(o);
     const std::int64_t begin = at >= low ? 0 : (low - at + dilation - 1) / dilation;
-    const std::int64_t end = at >= high ? 0 : std::min(kernel, (high - at + dilation - 1) / dilation);
+    const std::int64_t end =
+        at >= high ? 0 : std::min(kernel, (high - at + dilation - 1) / dilation);
     return {begin, std::max(begin, end)};
   }
 };
@@ -61,15 +65,16 @@ struct Window2d {
   std::int64_t cells() const noexcept { return h.kernel * w.kernel; }
 };
 
-/// The window of a convolution or pooling over images of height x width, from ONNX's attributes strides, pads
-/// [top, left, bottom, right], dilations, auto_pad (NOTSET, VALID, SAME_UPPER, SAME_LOWER) and ceil_mode. As in PyTorch
-/// and in ONNX since opset 22, ceil_mode drops a last window that would begin in the padding behind the input.
-/// Throws    InvalidArgument, beginning with `op`, if an attribute is malformed or no window fits.
-Window2d window_2d(std::string_view op, const Attributes& attributes, std::int64_t height, std::int64_t width,
-                   const Ints& kernel_shape);
+/// The window of a convolution or pooling over images of height x width, from ONNX's attributes
+/// strides, pads [top, left, bottom, right], dilations, auto_pad (NOTSET, VALID, SAME_UPPER,
+/// SAME_LOWER) and ceil_mode. As in PyTorch and in ONNX since opset 22, ceil_mode drops a last
+/// window that would begin in the padding behind the input. Throws    InvalidArgument, beginning
+/// with `op`, if an attribute is malformed or no window fits.
+Window2d window_2d(std::string_view op, const Attributes& attributes, std::int64_t height,
+                   std::int64_t width, const Ints& kernel_shape);
 
-/// The same for pooling: x [N, C, H, W], the attribute kernel_shape is required, and every window must hold at least one
-/// cell of the input.
+/// The same for pooling: x [N, C, H, W], the attribute kernel_shape is required, and every window
+/// must hold at least one cell of the input.
 Window2d pool_window(std::string_view op, const Attributes& attributes, const Shape& x);
 
 }  // namespace phalanx

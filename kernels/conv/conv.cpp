@@ -5,29 +5,31 @@ namespace phalanx {
 
 void conv_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void conv_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> conv_prepare_forward_cpu(const Attributes&, Types, Types, std::span<const bool>,
-                                                  std::span<const bool>);
-std::unique_ptr<OpState> conv_prepare_backward_cpu(const Attributes&, Types, Types, std::span<const bool>,
-                                                   std::span<const bool>);
-void conv_choose_layout_cpu(const Attributes&, Types, Types, std::span<std::int64_t>, std::span<std::int64_t>);
+std::unique_ptr<OpState> conv_prepare_forward_cpu(const Attributes&, Types, Types,
+                                                  std::span<const bool>, std::span<const bool>);
+std::unique_ptr<OpState> conv_prepare_backward_cpu(const Attributes&, Types, Types,
+                                                   std::span<const bool>, std::span<const bool>);
+void conv_choose_layout_cpu(const Attributes&, Types, Types, std::span<std::int64_t>,
+                            std::span<std::int64_t>);
 
 ConvSizes conv_sizes(const Attributes& attributes, const Shape& x, const Shape& w) {
   if (x.rank() != 4 || w.rank() != 4)
-    throw InvalidArgument(fmt::format("conv needs x [N, C, H, W] and w [O, C/group, R, S], found {} and {}", x.str(),
-                                      w.str()));
+    throw InvalidArgument(fmt::format(
+        "conv needs x [N, C, H, W] and w [O, C/group, R, S], found {} and {}", x.str(), w.str()));
   if (x[1] < 1 || w.numel() == 0)
-    throw InvalidArgument(fmt::format("conv: no axis of w and no channel may be empty, found x {} and w {}", x.str(),
-                                      w.str()));
+    throw InvalidArgument(fmt::format(
+        "conv: no axis of w and no channel may be empty, found x {} and w {}", x.str(), w.str()));
   const std::int64_t group = attributes.get_int("group", 1);
   if (group < 1 || x[1] % group != 0 || w[0] % group != 0)
-    throw InvalidArgument(
-        fmt::format("conv: group {} must divide the {} channels of x and the {} of w", group, x[1], w[0]));
+    throw InvalidArgument(fmt::format(
+        "conv: group {} must divide the {} channels of x and the {} of w", group, x[1], w[0]));
   if (w[1] * group != x[1])
-    throw InvalidArgument(fmt::format("conv: w {} in {} group(s) fits {} channels, x {} has {}", w.str(), group,
-                                      w[1] * group, x.str(), x[1]));
+    throw InvalidArgument(fmt::format("conv: w {} in {} group(s) fits {} channels, x {} has {}",
+                                      w.str(), group, w[1] * group, x.str(), x[1]));
   const Ints kernel{w[2], w[3]};
   if (attributes.get_ints("kernel_shape", kernel) != kernel)
-    throw InvalidArgument(fmt::format("conv: kernel_shape differs from the {} x {} of w", w[2], w[3]));
+    throw InvalidArgument(
+        fmt::format("conv: kernel_shape differs from the {} x {} of w", w[2], w[3]));
   return {x[0], x[1], w[0], group, window_2d("conv", attributes, x[2], x[3], kernel)};
 }
 
@@ -37,7 +39,8 @@ std::vector<TensorType> infer(const Attributes& attributes, Types in) {
   require(in.size() == 2 || in.size() == 3, "conv takes x, w and an optional b");
   if (!is_float(in[0].dtype))
     throw InvalidArgument(fmt::format("conv: x must be f32 or bf16, found {}", in[0].str()));
-  if (in[1].dtype != DType::kF32) throw InvalidArgument(fmt::format("conv: w must be f32, found {}", in[1].str()));
+  if (in[1].dtype != DType::kF32)
+    throw InvalidArgument(fmt::format("conv: w must be f32, found {}", in[1].str()));
   const ConvSizes s = conv_sizes(attributes, in[0].shape, in[1].shape);
   const bool has_bias = in.size() == 3 && in[2].shape.rank() > 0;  // rank 0 stands for "not given"
   if (has_bias && (in[2].dtype != DType::kF32 || !(in[2].shape == Shape{s.o})))

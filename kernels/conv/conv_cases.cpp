@@ -5,7 +5,8 @@
 namespace phalanx {
 namespace {
 
-void reference(const Attributes& attributes, Types types, OpCases::Vectors in, OpCases::Vectors out) {
+void reference(const Attributes& attributes, Types types, OpCases::Vectors in,
+               OpCases::Vectors out) {
   const ConvSizes s = conv_sizes(attributes, types[0].shape, types[1].shape);
   const WindowAxis &h = s.window.h, &w = s.window.w;
   const std::int64_t c_of_group = s.c / s.group, o_of_group = s.o / s.group;
@@ -30,7 +31,9 @@ void reference(const Attributes& attributes, Types types, OpCases::Vectors in, O
 }
 
 TensorType f32(std::initializer_list<std::int64_t> sizes) { return {DType::kF32, Shape(sizes)}; }
-std::vector<TensorType> types(const TensorType& x, const TensorType& w) { return {x, w, f32({w.shape[0]})}; }
+std::vector<TensorType> types(const TensorType& x, const TensorType& w) {
+  return {x, w, f32({w.shape[0]})};
+}
 
 const std::vector<std::int64_t> kSizes{0, 1, 3};
 
@@ -53,43 +56,68 @@ const OpCases conv_cases = {
         {
             {.name = "first layer, three channels",
              .attributes = {{"pads", Ints{1, 1, 1, 1}}, {"kernel_shape", Ints{3, 3}}},
-             .inputs = [](std::int64_t n) { return types(f32({n, 3, 8, 7}), f32({16, 3, 3, 3})); },
+             .inputs =
+                 [](std::int64_t n) {
+                   return types(f32({n, 3, 8, 7}), f32({16, 3, 3, 3}));
+                 },
              .tolerance_f32 = 1e-5,
              .sizes = kSizes},
             {.name = "blocks of 16 on both sides",
              .attributes = {{"pads", Ints{1, 1, 1, 1}}},
-             .inputs = [](std::int64_t n) { return types(f32({n, 32, 5, 6}), f32({16, 32, 3, 3})); },
+             .inputs =
+                 [](std::int64_t n) {
+                   return types(f32({n, 32, 5, 6}), f32({16, 32, 3, 3}));
+                 },
              .tolerance_f32 = 1e-5,
              .sizes = kSizes},
             {.name = "odd channels, stride 2, uneven padding",
              .attributes = {{"pads", Ints{0, 1, 2, 1}}, {"strides", Ints{2, 3}}},
-             .inputs = [](std::int64_t n) { return types(f32({n, 6, 9, 10}), f32({10, 6, 3, 2})); },
+             .inputs =
+                 [](std::int64_t n) {
+                   return types(f32({n, 6, 9, 10}), f32({10, 6, 3, 2}));
+                 },
              .tolerance_f32 = 1e-5,
              .sizes = kSizes},
             {.name = "two groups, dilated",
              .attributes = {{"group", std::int64_t{2}}, {"dilations", Ints{2, 1}}},
-             .inputs = [](std::int64_t n) { return types(f32({n, 8, 7, 4}), f32({6, 4, 3, 2})); },
+             .inputs =
+                 [](std::int64_t n) {
+                   return types(f32({n, 8, 7, 4}), f32({6, 4, 3, 2}));
+                 },
              .tolerance_f32 = 1e-5,
              .sizes = kSizes},
             {.name = "depthwise, no bias",
              .attributes = {{"group", std::int64_t{16}}, {"auto_pad", std::string("SAME_UPPER")}},
-             .inputs = [](std::int64_t n) { return types(f32({n, 16, 6, 5}), f32({16, 1, 3, 3})); },
+             .inputs =
+                 [](std::int64_t n) {
+                   return types(f32({n, 16, 6, 5}), f32({16, 1, 3, 3}));
+                 },
              .tolerance_f32 = 1e-5,
              .absent = 0b100,
              .sizes = kSizes},
             {.name = "1 x 1 window, 1 x 1 image",
-             .inputs = [](std::int64_t n) { return types(f32({n, 16, 1, 1}), f32({32, 16, 1, 1})); },
+             .inputs =
+                 [](std::int64_t n) {
+                   return types(f32({n, 16, 1, 1}), f32({32, 16, 1, 1}));
+                 },
              .tolerance_f32 = 1e-5,
              .sizes = {0, 1, 33}},
             {.name = "even window, SAME_LOWER, one channel",
              .attributes = {{"auto_pad", std::string("SAME_LOWER")}, {"strides", Ints{2, 1}}},
-             .inputs = [](std::int64_t n) { return types(f32({n, 1, 7, 6}), f32({5, 1, 4, 2})); },
+             .inputs =
+                 [](std::int64_t n) {
+                   return types(f32({n, 1, 7, 6}), f32({5, 1, 4, 2}));
+                 },
              .tolerance_f32 = 1e-5,
              .sizes = kSizes},
             benchmark("3 to 64 channels, 32 x 32",
-                      [](std::int64_t n) { return types(f32({n, 3, 32, 32}), f32({64, 3, 3, 3})); }),
+                      [](std::int64_t n) {
+                        return types(f32({n, 3, 32, 32}), f32({64, 3, 3, 3}));
+                      }),
             benchmark("64 to 128 channels, 16 x 16",
-                      [](std::int64_t n) { return types(f32({n, 64, 16, 16}), f32({128, 64, 3, 3})); }),
+                      [](std::int64_t n) {
+                        return types(f32({n, 64, 16, 16}), f32({128, 64, 3, 3}));
+                      }),
         },
     .refusals =
         {
@@ -103,7 +131,9 @@ const OpCases conv_cases = {
             {.name = "window larger than the image",
              .inputs = {f32({2, 3, 4, 8}), f32({4, 3, 5, 5})},
              .message = "does not fit"},
-            {.name = "rank 3", .inputs = {f32({2, 3, 4}), f32({4, 3, 1, 1})}, .message = "[N, C, H, W]"},
+            {.name = "rank 3",
+             .inputs = {f32({2, 3, 4}), f32({4, 3, 1, 1})},
+             .message = "[N, C, H, W]"},
             {.name = "pads beside auto_pad",
              .attributes = {{"auto_pad", std::string("VALID")}, {"pads", Ints{1, 0, 0, 0}}},
              .inputs = {f32({2, 3, 8, 8}), f32({4, 3, 3, 3})},

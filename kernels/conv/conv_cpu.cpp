@@ -18,8 +18,8 @@ memory::desc image_desc(const TensorType& type, Tag tag) {
   return {memory::dims(sizes.begin(), sizes.end()), to_dnnl(type.dtype), tag};
 }
 
-/// The names that oneDNN has for the memory of an image. There are several if C = block or H = W = 1, and its fast
-/// kernels insist on one of them.
+/// The names that oneDNN has for the memory of an image. There are several if C = block or H = W =
+/// 1, and its fast kernels insist on one of them.
 std::vector<Tag> tags_of(const TensorType& type) {
   const std::int64_t c = type.shape[1], block = type.channel_block;
   const bool any_order = c == 1 || type.shape[2] * type.shape[3] == 1;
@@ -28,7 +28,8 @@ std::vector<Tag> tags_of(const TensorType& type) {
   if (block == 16 || (any_order && c % 16 == 0)) tags.push_back(Tag::nChw16c);
   if (block == 8 || (any_order && c % 8 == 0)) tags.push_back(Tag::nChw8c);
   if (block == c || any_order) tags.push_back(Tag::nhwc);
-  if (tags.empty()) throw Unsupported(fmt::format("conv: oneDNN does not know the format of {}", type.str()));
+  if (tags.empty())
+    throw Unsupported(fmt::format("conv: oneDNN does not know the format of {}", type.str()));
   return tags;
 }
 
@@ -44,7 +45,8 @@ std::optional<std::int64_t> block_of(const memory::desc& desc, const TensorType&
 
 /// One convolution as oneDNN's three primitives see it.
 struct Problem {
-  Problem(const Attributes& attributes, const TensorType& x_in, const TensorType& w, const TensorType& y_in, bool bias)
+  Problem(const Attributes& attributes, const TensorType& x_in, const TensorType& w,
+          const TensorType& y_in, bool bias)
       : sizes(conv_sizes(attributes, x_in.shape, w.shape)), x(x_in), y(y_in), has_bias(bias) {
     const Window2d& win = sizes.window;
     strides = {win.h.stride, win.w.stride};
@@ -59,31 +61,41 @@ struct Problem {
     }
   }
 
-  memory::desc plain_w() const { return {w_dims, memory::data_type::f32, sizes.group > 1 ? Tag::goihw : Tag::oihw}; }
+  memory::desc plain_w() const {
+    return {w_dims, memory::data_type::f32, sizes.group > 1 ? Tag::goihw : Tag::oihw};
+  }
   memory::desc any_w(DType type) const { return {w_dims, to_dnnl(type), Tag::any}; }
   memory::desc b() const { return {{sizes.o}, memory::data_type::f32, Tag::x}; }
 
-  dnnl::convolution_forward::primitive_desc forward(const memory::desc& xd, const memory::desc& yd) const {
+  dnnl::convolution_forward::primitive_desc forward(const memory::desc& xd,
+                                                    const memory::desc& yd) const {
     using dnnl::convolution_forward;
     const auto kind = dnnl::prop_kind::forward_training;
     const auto how = dnnl::algorithm::convolution_direct;
     const memory::desc wd = any_w(x.dtype);
-    return {has_bias ? convolution_forward::desc(kind, how, xd, wd, b(), yd, strides, dilations, pads_begin, pads_end)
-                     : convolution_forward::desc(kind, how, xd, wd, yd, strides, dilations, pads_begin, pads_end),
+    return {has_bias ? convolution_forward::desc(kind, how, xd, wd, b(), yd, strides, dilations,
+                                                 pads_begin, pads_end)
+                     : convolution_forward::desc(kind, how, xd, wd, yd, strides, dilations,
+                                                 pads_begin, pads_end),
             dnnl_attributes(), cpu_engine()};
   }
-  dnnl::convolution_backward_data::primitive_desc backward_data(const memory::desc& xd, const memory::desc& yd) const {
-    return {{dnnl::algorithm::convolution_direct, xd, any_w(x.dtype), yd, strides, dilations, pads_begin, pads_end},
-            dnnl_attributes(), cpu_engine(), forward(xd, yd)};
+  dnnl::convolution_backward_data::primitive_desc backward_data(const memory::desc& xd,
+                                                                const memory::desc& yd) const {
+    return {{dnnl::algorithm::convolution_direct, xd, any_w(x.dtype), yd, strides, dilations,
+             pads_begin, pads_end},
+            dnnl_attributes(),
+            cpu_engine(),
+            forward(xd, yd)};
   }
-  dnnl::convolution_backward_weights::primitive_desc backward_weights(const memory::desc& xd,
-                                                                      const memory::desc& yd) const {
+  dnnl::convolution_backward_weights::primitive_desc backward_weights(
+      const memory::desc& xd, const memory::desc& yd) const {
     using dnnl::convolution_backward_weights;
     const auto how = dnnl::algorithm::convolution_direct;
     const memory::desc dw = any_w(DType::kF32);
-    return {has_bias
-                ? convolution_backward_weights::desc(how, xd, dw, b(), yd, strides, dilations, pads_begin, pads_end)
-                : convolution_backward_weights::desc(how, xd, dw, yd, strides, dilations, pads_begin, pads_end),
+    return {has_bias ? convolution_backward_weights::desc(how, xd, dw, b(), yd, strides, dilations,
+                                                          pads_begin, pads_end)
+                     : convolution_backward_weights::desc(how, xd, dw, yd, strides, dilations,
+                                                          pads_begin, pads_end),
             dnnl_attributes(), cpu_engine(), forward(xd, yd)};
   }
 
@@ -105,14 +117,14 @@ class OneThread {
   int before_;
 };
 
-/// oneDNN's reference kernels take a thousand times as long, and those by matrix product twice as long as the others;
-/// their sums depend on the number of threads besides.
+/// oneDNN's reference kernels take a thousand times as long, and those by matrix product twice as
+/// long as the others; their sums depend on the number of threads besides.
 bool is_slow(std::string_view implementation) {
   return implementation.starts_with("ref") || implementation.find("gemm") != std::string_view::npos;
 }
 
-/// What `make` makes of the formats that x and y have. Where oneDNN has only slow kernels for them, of the channels-last
-/// formats: the operands are converted on the way then.
+/// What `make` makes of the formats that x and y have. Where oneDNN has only slow kernels for them,
+/// of the channels-last formats: the operands are converted on the way then.
 template <class Make>
 auto best_of(const Problem& p, Make make) -> decltype(make(memory::desc(), memory::desc())) {
   using Pd = decltype(make(memory::desc(), memory::desc()));
@@ -131,7 +143,8 @@ auto best_of(const Problem& p, Make make) -> decltype(make(memory::desc(), memor
       if (auto pd = attempt(tx, ty)) return *pd;
   if (auto pd = attempt(Tag::nhwc, Tag::nhwc)) return *pd;
   if (!slow)
-    throw Unsupported(fmt::format("conv: oneDNN has no kernel for x {} on this processor", p.x.str()));
+    throw Unsupported(
+        fmt::format("conv: oneDNN has no kernel for x {} on this processor", p.x.str()));
   return *slow;
 }
 
@@ -170,7 +183,9 @@ class Layout {
     size_bytes_ += align_up(desc.get_size());
     return at;
   }
-  std::size_t take_if(const DnnlCall& needed, const memory::desc& desc) { return needed ? take(desc) : 0; }
+  std::size_t take_if(const DnnlCall& needed, const memory::desc& desc) {
+    return needed ? take(desc) : 0;
+  }
   std::size_t size_bytes() const noexcept { return size_bytes_; }
 
  private:
@@ -201,7 +216,8 @@ class PackedWeights {
 
 struct ForwardState final : OpState {
   explicit ForwardState(const Problem& p) {
-    const auto pd = best_of(p, [&](const memory::desc& x, const memory::desc& y) { return p.forward(x, y); });
+    const auto pd =
+        best_of(p, [&](const memory::desc& x, const memory::desc& y) { return p.forward(x, y); });
     to_x = conversion_in(p.x, pd.src_desc());
     from_y = conversion_out(pd.dst_desc(), p.y);
     weights = PackedWeights(p.plain_w(), pd.weights_desc(), stream);
@@ -242,7 +258,8 @@ struct ForwardState final : OpState {
 /// dx from w and dy.
 struct BackwardData {
   BackwardData(const Problem& p, Stream& stream) {
-    const auto pd = best_of(p, [&](const memory::desc& x, const memory::desc& y) { return p.backward_data(x, y); });
+    const auto pd = best_of(
+        p, [&](const memory::desc& x, const memory::desc& y) { return p.backward_data(x, y); });
     to_dy = conversion_in(p.y, pd.diff_dst_desc());
     from_dx = conversion_out(pd.diff_src_desc(), p.x);
     weights = PackedWeights(p.plain_w(), pd.weights_desc(), stream);
@@ -272,11 +289,13 @@ struct BackwardData {
   std::size_t scratch_at = 0, dy_at = 0, dx_at = 0;
 };
 
-/// dw and db from x and dy, on one thread: with more, oneDNN sums over them in an order that depends on their number.
+/// dw and db from x and dy, on one thread: with more, oneDNN sums over them in an order that
+/// depends on their number.
 struct BackwardWeights {
   explicit BackwardWeights(const Problem& p) : bias_size(p.sizes.o) {
     const OneThread one_thread;
-    const auto pd = best_of(p, [&](const memory::desc& x, const memory::desc& y) { return p.backward_weights(x, y); });
+    const auto pd = best_of(
+        p, [&](const memory::desc& x, const memory::desc& y) { return p.backward_weights(x, y); });
     to_x = conversion_in(p.x, pd.src_desc());
     to_dy = conversion_in(p.y, pd.diff_dst_desc());
     store_dw = conversion(pd.diff_weights_desc(), p.plain_w());
@@ -296,7 +315,8 @@ struct BackwardWeights {
   }
 
   /// dw or db may be null.
-  void run(const void* x, const void* dy, float* dw, bool add_to_dw, float* db, bool add_to_db, std::byte* workspace) {
+  void run(const void* x, const void* dy, float* dw, bool add_to_dw, float* db, bool add_to_db,
+           std::byte* workspace) {
     const OneThread one_thread;
     if (to_x) {
       to_x.run({x, workspace + x_at});
@@ -327,7 +347,8 @@ struct BackwardWeights {
 
 struct BackwardState final : OpState {
   std::size_t workspace_bytes() const noexcept override {
-    return std::max(data ? data->layout.size_bytes() : 0, weights ? weights->layout.size_bytes() : 0);
+    return std::max(data ? data->layout.size_bytes() : 0,
+                    weights ? weights->layout.size_bytes() : 0);
   }
   Stream stream{Device{}};  // before the buffers made on it
   std::optional<BackwardData> data;
@@ -336,8 +357,8 @@ struct BackwardState final : OpState {
 
 }  // namespace
 
-void conv_choose_layout_cpu(const Attributes& attributes, Types in, Types out, std::span<std::int64_t> in_blocks,
-                            std::span<std::int64_t> out_blocks) {
+void conv_choose_layout_cpu(const Attributes& attributes, Types in, Types out,
+                            std::span<std::int64_t> in_blocks, std::span<std::int64_t> out_blocks) {
   TensorType x{in[0].dtype, in[0].shape.with(0, std::max<std::int64_t>(in[0].shape[0], 1))};
   TensorType y{out[0].dtype, out[0].shape.with(0, x.shape[0])};
   in_blocks[0] = x.shape[1];
@@ -347,18 +368,21 @@ void conv_choose_layout_cpu(const Attributes& attributes, Types in, Types out, s
   try {
     const auto pd = p.forward(any(x), any(y));
     const auto bx = block_of(pd.src_desc(), x), by = block_of(pd.dst_desc(), y);
-    // A plain x is for images: backward to a plain x has no fast kernel, but images need no gradient.
+    // A plain x is for images: backward to a plain x has no fast kernel, but images need no
+    // gradient.
     constexpr std::int64_t kMostImageChannels = 4;
     if (!bx || !by || (*bx == 1 && x.shape[1] > kMostImageChannels)) return;
     in_blocks[0] = *bx;
     out_blocks[0] = *by;
   } catch (const dnnl::error&) {
-    throw Unsupported(fmt::format("conv: oneDNN has no kernel for x {} on this processor", x.str()));
+    throw Unsupported(
+        fmt::format("conv: oneDNN has no kernel for x {} on this processor", x.str()));
   }
 }
 
 std::unique_ptr<OpState> conv_prepare_forward_cpu(const Attributes& attributes, Types in, Types out,
-                                                  std::span<const bool> in_present, std::span<const bool>) {
+                                                  std::span<const bool> in_present,
+                                                  std::span<const bool>) {
   if (in[0].shape[0] == 0) return nullptr;
   const bool has_bias = in.size() == 3 && in_present[2];
   return std::make_unique<ForwardState>(Problem(attributes, in[0], in[1], out[0], has_bias));
@@ -368,11 +392,13 @@ void conv_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   if (ctx.state == nullptr) return;  // no images
   auto& state = static_cast<ForwardState&>(*ctx.state);
   const void* w = state.weights.get(in[1].data, ctx.parameter_version);
-  state.run(in[0].data, w, state.has_bias ? in[2].data : nullptr, out[0].data, ctx.workspace.data());
+  state.run(in[0].data, w, state.has_bias ? in[2].data : nullptr, out[0].data,
+            ctx.workspace.data());
 }
 
-std::unique_ptr<OpState> conv_prepare_backward_cpu(const Attributes& attributes, Types in, Types out,
-                                                   std::span<const bool>, std::span<const bool> out_present) {
+std::unique_ptr<OpState> conv_prepare_backward_cpu(const Attributes& attributes, Types in,
+                                                   Types out, std::span<const bool>,
+                                                   std::span<const bool> out_present) {
   // in: x, w, b, y, dy (without b if the layer has none); out: dx, dw, db
   if (in[0].shape[0] == 0) return nullptr;
   const bool has_db = out.size() == 3 && out_present[2];
@@ -394,9 +420,11 @@ void conv_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   auto& state = static_cast<BackwardState&>(*ctx.state);
   std::byte* workspace = ctx.workspace.data();
   if (state.weights)
-    state.weights->run(x.data, dy.data, out[1].as<float>(), ctx.adds_to(1), db.as<float>(), ctx.adds_to(2), workspace);
+    state.weights->run(x.data, dy.data, out[1].as<float>(), ctx.adds_to(1), db.as<float>(),
+                       ctx.adds_to(2), workspace);
   if (state.data)
-    state.data->run(dy.data, state.data->weights.get(w.data, ctx.parameter_version), out[0].data, workspace);
+    state.data->run(dy.data, state.data->weights.get(w.data, ctx.parameter_version), out[0].data,
+                    workspace);
 }
 
 }  // namespace phalanx

@@ -5,10 +5,10 @@ namespace phalanx {
 
 void dropout_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void dropout_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> dropout_prepare_forward_cpu(const Attributes&, Types, Types, std::span<const bool>,
-                                                     std::span<const bool>);
-std::unique_ptr<OpState> dropout_prepare_backward_cpu(const Attributes&, Types, Types, std::span<const bool>,
-                                                      std::span<const bool>);
+std::unique_ptr<OpState> dropout_prepare_forward_cpu(const Attributes&, Types, Types,
+                                                     std::span<const bool>, std::span<const bool>);
+std::unique_ptr<OpState> dropout_prepare_backward_cpu(const Attributes&, Types, Types,
+                                                      std::span<const bool>, std::span<const bool>);
 
 std::uint32_t dropout_threshold(const Attributes& attributes) {
   const double ratio = attributes.get_float("ratio", 0.5);
@@ -22,7 +22,8 @@ namespace {
 std::vector<TensorType> infer(const Attributes& attributes, Types in) {
   require(in.size() == 1, "dropout takes one input");
   if (!is_float(in[0].dtype) || in[0].shape.rank() == 0)
-    throw InvalidArgument(fmt::format("dropout: x must be f32 or bf16 [N, ...], found {}", in[0].str()));
+    throw InvalidArgument(
+        fmt::format("dropout: x must be f32 or bf16 [N, ...], found {}", in[0].str()));
   dropout_threshold(attributes);
   return {in[0]};
 }

@@ -6,7 +6,8 @@ namespace phalanx {
 namespace {
 
 // With the RandomState of a fresh context, one counter at a time.
-void reference(const Attributes& attributes, Types types, OpCases::Vectors in, OpCases::Vectors out) {
+void reference(const Attributes& attributes, Types types, OpCases::Vectors in,
+               OpCases::Vectors out) {
   const Shape& x = types[0].shape;
   const std::int64_t row_size = x.product(1, x.rank());
   const std::uint32_t threshold = dropout_threshold(attributes);
@@ -34,12 +35,21 @@ const OpCases dropout_cases = {
     .cases =
         {
             {.name = "rows of 37",
-             .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{n, 37}}}; }},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n, 37}}};
+                 }},
             {.name = "one long row",
              .attributes = {{"ratio", 0.1}},
-             .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{1, n}}}; }},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{1, n}}};
+                 }},
             {.name = "rows of 4096",
-             .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{n, 4096}}}; },
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n, 4096}}};
+                 },
              .benchmark_n = 256,
              .sizes = {2}},
             {.name = "images in whole counters",
@@ -47,12 +57,20 @@ const OpCases dropout_cases = {
              .inputs = images<32, 4, 6>,
              .sizes = {0, 1, 3, 33}},
             {.name = "images with odd rows", .inputs = images<16, 3, 5>, .sizes = {0, 1, 3, 33}},
-            {.name = "nothing dropped", .attributes = {{"ratio", 0.0}}, .inputs = images<6, 3, 3>, .sizes = {0, 1, 3}},
+            {.name = "nothing dropped",
+             .attributes = {{"ratio", 0.0}},
+             .inputs = images<6, 3, 3>,
+             .sizes = {0, 1, 3}},
         },
     .refusals =
         {
-            {.name = "ratio of one", .attributes = {{"ratio", 1.0}}, .inputs = images<3, 4, 4>(1), .message = "[0, 1)"},
-            {.name = "negative ratio", .attributes = {{"ratio", -0.5}}, .inputs = images<3, 4, 4>(1),
+            {.name = "ratio of one",
+             .attributes = {{"ratio", 1.0}},
+             .inputs = images<3, 4, 4>(1),
+             .message = "[0, 1)"},
+            {.name = "negative ratio",
+             .attributes = {{"ratio", -0.5}},
+             .inputs = images<3, 4, 4>(1),
              .message = "found -0.5"},
             {.name = "a scalar", .inputs = {{DType::kF32, Shape{}}}, .message = "[N, ...]"},
             {.name = "integers", .inputs = {{DType::kI64, Shape{3}}}, .message = "f32 or bf16"},

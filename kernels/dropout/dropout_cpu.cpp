@@ -15,7 +15,9 @@ struct Mask {
   std::uint32_t threshold;
   float scale;
 
-  void draw(PhiloxLanes& lanes) const { philox_lanes(seed, counter[0], counter[1], counter[2], lanes); }
+  void draw(PhiloxLanes& lanes) const {
+    philox_lanes(seed, counter[0], counter[1], counter[2], lanes);
+  }
 };
 
 /// Sixteen elements and the words that decide on them.
@@ -46,14 +48,16 @@ void drop_in_order(const T* x, T* y, std::int64_t count, const Mask& mask) {
     std::int64_t i = 0;
     for (; i + kLanes <= n; i += kLanes) drop_lanes(x + begin + i, y + begin + i, words + i, mask);
     for (; i < n; ++i)
-      y[begin + i] = T(words[i] >= mask.threshold ? static_cast<float>(x[begin + i]) * mask.scale : 0.0f);
+      y[begin + i] =
+          T(words[i] >= mask.threshold ? static_cast<float>(x[begin + i]) * mask.scale : 0.0f);
   }
 }
 
-/// Blocks of channels, where four neighbouring pixels of a channel share a counter: the lanes are channels.
+/// Blocks of channels, where four neighbouring pixels of a channel share a counter: the lanes are
+/// channels.
 template <class T>
-void drop_in_blocks(const T* x, T* y, std::int64_t channels, std::int64_t pixels, std::int64_t block,
-                    const Mask& mask) {
+void drop_in_blocks(const T* x, T* y, std::int64_t channels, std::int64_t pixels,
+                    std::int64_t block, const Mask& mask) {
   PhiloxLanes lanes;
   for (std::int64_t c = 0; c < channels; c += kLanes)
     for (std::int64_t p = 0; p < pixels; p += 4) {
@@ -69,8 +73,8 @@ void drop_in_blocks(const T* x, T* y, std::int64_t channels, std::int64_t pixels
 
 /// Any other format: the factors of a row in plain order first.
 template <class T>
-void drop_anywhere(const T* x, T* y, std::int64_t channels, std::int64_t pixels, std::int64_t block, const Mask& mask,
-                   float* factors) {
+void drop_anywhere(const T* x, T* y, std::int64_t channels, std::int64_t pixels, std::int64_t block,
+                   const Mask& mask, float* factors) {
   std::fill_n(factors, channels * pixels, 1.0f);
   drop_in_order(factors, factors, channels * pixels, mask);
   for (std::int64_t c = 0; c < channels; c += block)
@@ -90,9 +94,13 @@ bool lanes_fit(const TensorType& type) {
 void drop(OpContext& ctx, const ConstTensorView& x, const TensorView& y) {
   if (x.numel() == 0) return;
   const Shape& shape = x.shape();
-  const std::int64_t rows = shape[0], row_size = shape.product(1, shape.rank()), block = x.type.channel_block;
+  const std::int64_t rows = shape[0], row_size = shape.product(1, shape.rank()),
+                     block = x.type.channel_block;
   const double ratio = ctx.attributes.get_float("ratio", 0.5);
-  Mask mask{ctx.random.seed, {}, dropout_threshold(ctx.attributes), static_cast<float>(1.0 / (1.0 - ratio))};
+  Mask mask{ctx.random.seed,
+            {},
+            dropout_threshold(ctx.attributes),
+            static_cast<float>(1.0 / (1.0 - ratio))};
   auto* factors = reinterpret_cast<float*>(ctx.workspace.data());
   with_float_type(x.type.dtype, [&]<class T>() {
     for (std::int64_t row = 0; row < rows; ++row) {
@@ -124,12 +132,13 @@ struct State final : OpState {
 
 }  // namespace
 
-std::unique_ptr<OpState> dropout_prepare_forward_cpu(const Attributes&, Types in, Types, std::span<const bool>,
-                                                     std::span<const bool>) {
+std::unique_ptr<OpState> dropout_prepare_forward_cpu(const Attributes&, Types in, Types,
+                                                     std::span<const bool>, std::span<const bool>) {
   return std::make_unique<State>(in[0]);
 }
 
-std::unique_ptr<OpState> dropout_prepare_backward_cpu(const Attributes&, Types, Types out, std::span<const bool>,
+std::unique_ptr<OpState> dropout_prepare_backward_cpu(const Attributes&, Types, Types out,
+                                                      std::span<const bool>,
                                                       std::span<const bool>) {
   return std::make_unique<State>(out[0]);
 }

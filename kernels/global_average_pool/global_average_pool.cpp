@@ -5,7 +5,8 @@ namespace phalanx {
 
 void global_average_pool_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void global_average_pool_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> global_average_pool_prepare_forward_cpu(const Attributes&, Types, Types, std::span<const bool>,
+std::unique_ptr<OpState> global_average_pool_prepare_forward_cpu(const Attributes&, Types, Types,
+                                                                 std::span<const bool>,
                                                                  std::span<const bool>);
 
 namespace {
@@ -14,9 +15,10 @@ std::vector<TensorType> infer(const Attributes&, Types in) {
   require(in.size() == 1, "global_average_pool takes one input");
   const Shape& x = in[0].shape;
   if (x.rank() != 4 || !is_float(in[0].dtype))
-    throw InvalidArgument(
-        fmt::format("global_average_pool needs f32 or bf16 images [N, C, H, W], found {}", in[0].str()));
-  if (x[2] * x[3] == 0) throw InvalidArgument(fmt::format("global_average_pool: the images are empty: {}", x.str()));
+    throw InvalidArgument(fmt::format(
+        "global_average_pool needs f32 or bf16 images [N, C, H, W], found {}", in[0].str()));
+  if (x[2] * x[3] == 0)
+    throw InvalidArgument(fmt::format("global_average_pool: the images are empty: {}", x.str()));
   return {{in[0].dtype, Shape{x[0], x[1], 1, 1}}};
 }
 

@@ -39,8 +39,12 @@ const OpCases global_average_pool_cases = {
         },
     .refusals =
         {
-            {.name = "rank 3", .inputs = {{DType::kF32, Shape{2, 4, 4}}}, .message = "[N, C, H, W]"},
-            {.name = "integers", .inputs = {{DType::kI64, Shape{2, 4, 4, 1}}}, .message = "f32 or bf16"},
+            {.name = "rank 3",
+             .inputs = {{DType::kF32, Shape{2, 4, 4}}},
+             .message = "[N, C, H, W]"},
+            {.name = "integers",
+             .inputs = {{DType::kI64, Shape{2, 4, 4, 1}}},
+             .message = "f32 or bf16"},
             {.name = "an empty image", .inputs = images<3, 0, 4>(2), .message = "images are empty"},
         },
 };

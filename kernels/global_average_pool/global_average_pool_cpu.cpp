@@ -16,7 +16,8 @@ struct ForwardState final : OpState {
 }  // namespace
 
 std::unique_ptr<OpState> global_average_pool_prepare_forward_cpu(const Attributes&, Types in, Types,
-                                                                 std::span<const bool>, std::span<const bool>) {
+                                                                 std::span<const bool>,
+                                                                 std::span<const bool>) {
   auto state = std::make_unique<ForwardState>();
   state->sums_bytes = static_cast<std::size_t>(in[0].channel_block) * sizeof(double);
   return state;
@@ -49,8 +50,9 @@ void global_average_pool_backward_cpu(OpContext&, Inputs in, Outputs out) {
     for (std::int64_t plane = 0; plane < size.planes(); ++plane) {
       const T* __restrict g = dy.as<T>() + plane * size.block;
       T* __restrict dx = out[0].as<T>() + plane * size.plane_size();
-      for_each_in_slab(size.pixels(), size.block,
-                       [=](std::int64_t i, std::int64_t b) { dx[i] = T(static_cast<float>(g[b]) * scale); });
+      for_each_in_slab(size.pixels(), size.block, [=](std::int64_t i, std::int64_t b) {
+        dx[i] = T(static_cast<float>(g[b]) * scale);
+      });
     }
   });
 }

@@ -7,15 +7,18 @@ namespace phalanx {
 
 void max_pool_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void max_pool_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> max_pool_prepare_backward_cpu(const Attributes&, Types, Types, std::span<const bool>,
+std::unique_ptr<OpState> max_pool_prepare_backward_cpu(const Attributes&, Types, Types,
+                                                       std::span<const bool>,
                                                        std::span<const bool>);
 
 namespace {
 
 std::vector<TensorType> infer(const Attributes& attributes, Types in) {
   require(in.size() == 1, "max_pool takes one input");
-  if (!is_float(in[0].dtype)) throw InvalidArgument(fmt::format("max_pool: x must be f32 or bf16, found {}", in[0].str()));
-  if (attributes.get_int("storage_order", 0) != 0) throw InvalidArgument("max_pool: storage_order must be 0");
+  if (!is_float(in[0].dtype))
+    throw InvalidArgument(fmt::format("max_pool: x must be f32 or bf16, found {}", in[0].str()));
+  if (attributes.get_int("storage_order", 0) != 0)
+    throw InvalidArgument("max_pool: storage_order must be 0");
   const Window2d window = pool_window("max_pool", attributes, in[0].shape);
   const Shape y{in[0].shape[0], in[0].shape[1], window.h.out, window.w.out};
   return {{in[0].dtype, y}, {window.cells() <= 256 ? DType::kU8 : DType::kI32, y}};

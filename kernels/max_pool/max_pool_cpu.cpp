@@ -1,43 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstring>
 
-#include "common/lanes.hpp"
 #include "common/pool_runs.hpp"
 #include "max_pool/max_pool.hpp"
 
 namespace phalanx {
 namespace {
 
-/// Sixteen outputs at a time, in registers. R, S: the window if it is whole and of this size, else 0.
+/// Sixteen outputs at a time, in registers. R, S: the window if it is whole and of this size, else
+/// 0.
 template <int R, int S, class T, class I>
 void pool_lanes(const T* x, const PoolRun& run, std::int32_t kernel_w, T* y, I* at) {
   const auto r_begin = R > 0 ? 0 : static_cast<std::int32_t>(run.h.begin);
   const auto s_begin = S > 0 ? 0 : static_cast<std::int32_t>(run.w.begin);
   const auto r_end = R > 0 ? R : static_cast<std::int32_t>(run.h.end);
   const auto s_end = S > 0 ? S : static_cast<std::int32_t>(run.w.end);
-  for (std::int64_t i = 0; i < run.count; i += kLanes) {
-    const std::int64_t count = std::min(kLanes, run.count - i);
-    const T* from = x + i * run.step;
+  for_each_sixteen(run, [=, &run](std::int64_t i, auto count, auto step) {
+    const T* from = x + i * step;
     F32x16 best, v;
-    load_some(from + r_begin * run.row_stride + s_begin * run.column_stride, count, run.step, best);
+    load_some(from + r_begin * run.row_stride + s_begin * run.column_stride, count, step, best);
     I32x16 cell = I32x16{} + (r_begin * kernel_w + s_begin);
     for (std::int32_t r = r_begin; r < r_end; ++r)
       for (std::int32_t s = s_begin; s < s_end; ++s) {
-        __builtin_prefetch(from + r * run.row_stride + s * run.column_stride + 64);
-        load_some(from + r * run.row_stride + s * run.column_stride, count, run.step, v);
+        const T* here = from + r * run.row_stride + s * run.column_stride;
+        prefetch_row(here);
+        load_some(here, count, step, v);
         const I32x16 better = (v > best) | (v != v);
         best = better ? v : best;
         cell = better ? I32x16{} + (r * kernel_w + s) : cell;
       }
     store_some(best, count, 1, y + i);
     store_some(cell, count, 1, at + i);
-  }
+  });
 }
 
 template <class T, class I>
 void pool_run(const T* x, const PoolRun& run, const Window2d& window, T* y, I* at) {
   const auto kernel_w = static_cast<std::int32_t>(window.w.kernel);
-  const auto is = [&](std::int64_t k) { return run.h.size() == k && run.w.size() == k && window.cells() == k * k; };
+  const auto is = [&](std::int64_t k) {
+    return run.h.size() == k && run.w.size() == k && window.cells() == k * k;
+  };
   if (is(2)) return pool_lanes<2, 2>(x, run, kernel_w, y, at);
   if (is(3)) return pool_lanes<3, 3>(x, run, kernel_w, y, at);
   pool_lanes<0, 0>(x, run, kernel_w, y, at);
@@ -52,12 +54,11 @@ void with_index_type(DType dtype, F f) {
     f.template operator()<std::int32_t>();
 }
 
-/// Sixteen windows that share no pixel with each other or with others: every cell gets dy where it holds the maximum,
-/// else 0.
+/// Sixteen windows that share no pixel with each other or with others: every cell gets dy where it
+/// holds the maximum, else 0.
 template <class T, class I>
 void write_lanes(const T* dy, const I* at, const PoolRun& run, std::int32_t kernel_w, T* dx) {
-  for (std::int64_t i = 0; i < run.count; i += kLanes) {
-    const std::int64_t count = std::min(kLanes, run.count - i);
+  for_each_sixteen(run, [=, &run](std::int64_t i, auto count, auto step) {
     F32x16 g;
     I32x16 cell;
     load_some(dy + i, count, 1, g);
@@ -65,9 +66,9 @@ void write_lanes(const T* dy, const I* at, const PoolRun& run, std::int32_t kern
     for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
       for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
         const F32x16 part = cell == static_cast<std::int32_t>(r * kernel_w + s) ? g : F32x16{};
-        store_some(part, count, run.step, dx + r * run.row_stride + s * run.column_stride + i * run.step);
+        store_some(part, count, step, dx + r * run.row_stride + s * run.column_stride + i * step);
       }
-  }
+  });
 }
 
 /// Windows that tile the image: dx is written, not summed.
@@ -76,13 +77,15 @@ void write_tiles(const T* dy, const I* at, const ImageSizes& size, const Window2
   if (window.h.out * window.h.kernel < size.h || window.w.out * window.w.kernel < size.w)
     std::memset(static_cast<void*>(dx), 0, static_cast<std::size_t>(size.plane_size()) * sizeof(T));
   for_each_pool_run(size, window, [&](const PoolRun& run) {
-    write_lanes(dy + run.to, at + run.to, run, static_cast<std::int32_t>(window.w.kernel), dx + run.first);
+    write_lanes(dy + run.to, at + run.to, run, static_cast<std::int32_t>(window.w.kernel),
+                dx + run.first);
   });
 }
 
 /// Any windows, one element at a time.
 template <class T, class I>
-void add_elements(const T* dy, const I* at, const ImageSizes& size, const Window2d& window, float* sum) {
+void add_elements(const T* dy, const I* at, const ImageSizes& size, const Window2d& window,
+                  float* sum) {
   const std::int64_t block = size.block;
   const auto kernel_w = static_cast<std::int32_t>(window.w.kernel);
   for (std::int64_t p = 0; p < window.h.out; ++p)
@@ -100,28 +103,30 @@ void add_elements(const T* dy, const I* at, const ImageSizes& size, const Window
 /// Sixteen windows at a time: to every cell is added dy where it holds the maximum, else 0.
 template <class T, class I>
 void add_lanes(const T* dy, const I* at, const PoolRun& run, std::int32_t kernel_w, float* sum) {
-  for (std::int64_t i = 0; i < run.count; i += kLanes) {
-    const std::int64_t count = std::min(kLanes, run.count - i);
+  for_each_sixteen(run, [=, &run](std::int64_t i, auto count, auto step) {
     F32x16 g, total;
     I32x16 cell;
     load_some(dy + i, count, 1, g);
     load_some(at + i, count, 1, cell);
     for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
       for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-        float* to = sum + r * run.row_stride + s * run.column_stride + i * run.step;
-        load_some(to, count, run.step, total);
+        float* to = sum + r * run.row_stride + s * run.column_stride + i * step;
+        load_some(to, count, step, total);
         total += cell == static_cast<std::int32_t>(r * kernel_w + s) ? g : F32x16{};
-        store_some(total, count, run.step, to);
+        store_some(total, count, step, to);
       }
-  }
+  });
 }
 
 template <class T, class I>
-void add_windows(const T* dy, const I* at, const ImageSizes& size, const Window2d& window, float* sum) {
+void add_windows(const T* dy, const I* at, const ImageSizes& size, const Window2d& window,
+                 float* sum) {
   constexpr std::int64_t kFewCells = 16;
-  if (size.block % kLanes != 0 || window.cells() > kFewCells) return add_elements(dy, at, size, window, sum);
+  if (size.block % kLanes != 0 || window.cells() > kFewCells)
+    return add_elements(dy, at, size, window, sum);
   for_each_pool_run(size, window, [&](const PoolRun& run) {
-    add_lanes(dy + run.to, at + run.to, run, static_cast<std::int32_t>(window.w.kernel), sum + run.first);
+    add_lanes(dy + run.to, at + run.to, run, static_cast<std::int32_t>(window.w.kernel),
+              sum + run.first);
   });
 }
 
@@ -146,7 +151,8 @@ void max_pool_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   });
 }
 
-std::unique_ptr<OpState> max_pool_prepare_backward_cpu(const Attributes&, Types, Types out, std::span<const bool>,
+std::unique_ptr<OpState> max_pool_prepare_backward_cpu(const Attributes&, Types, Types out,
+                                                       std::span<const bool>,
                                                        std::span<const bool>) {
   return std::make_unique<PlaneOfSums>(out[0]);
 }
@@ -167,7 +173,8 @@ void max_pool_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
         const I* at = argmax.as<I>() + plane * y_plane;
         T* dx = out[0].as<T>() + plane * size.plane_size();
         if (!tiles)
-          sum_plane(dx, size.plane_size(), sum, [&](float* to) { add_windows(g, at, size, window, to); });
+          sum_plane(dx, size.plane_size(), sum,
+                    [&](float* to) { add_windows(g, at, size, window, to); });
         else
           write_tiles(g, at, size, window, dx);
       }

@@ -8,7 +8,6 @@
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "data/dataset.hpp"
-#include "formats/atomic_file.hpp"
 #include "train/run_outputs.hpp"
 #include "train/trainer.hpp"
 
@@ -48,7 +47,6 @@ ExitCode train_command(MpiRuntime& mpi, Arguments arguments) {
   std::optional<Dataset> test;
   if (!config.test_split.empty()) test.emplace(config.data, config.test_split, cache_bytes);
   const std::string effective = dump_config(config);
-  if (session.is_first()) write_file_atomically(config.output + "/config.cfg", effective);
   const TrainResult result = run_training(
       config, {session.layout, *session.comm, session.stream, train, test ? &*test : nullptr, effective});
   if (session.is_first()) report(config, session, result);

@@ -28,6 +28,7 @@ void add_data(OptionTable& table, TrainConfig& c) {
   table.add("test-split", &c.test_split, "", "split to evaluate on; empty (\"\"): none");
   table.add("partition", &c.partition, "", "which samples of an epoch a rank takes")
       .choices({"shuffle", "range", "hash", "column"});
+  table.add("shuffle", &c.shuffle, "", "a new random order every epoch; false: the order of the data set");
   table.add("cache-mib", &c.cache_mib, "MiB", "largest split kept whole in memory, per rank")
       .at_least(0);
   table

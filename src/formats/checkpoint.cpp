@@ -9,6 +9,7 @@
 #include "core/text.hpp"
 #include "formats/atomic_file.hpp"
 #include "formats/h5.hpp"
+#include "formats/seal.hpp"
 #include "formats/sha256.hpp"
 
 namespace phalanx {
@@ -60,7 +61,7 @@ void write_checkpoint(const std::string& path, const std::string& run,
                       const std::vector<CheckpointEntry>& entries) {
   AtomicFile atomic(path);
   {
-    h5::File file = h5::File::create(atomic.temporary_path());
+    h5::File file = h5::File::create(atomic.temporary_path(), nullptr, kSealBytes);
     file.write_attribute("format", kFormat);
     file.write_attribute("version", kVersion);
     for (const char* group : {"parameters", "states", "optimizer"}) file.create_group(group);
@@ -80,10 +81,12 @@ void write_checkpoint(const std::string& path, const std::string& run,
                   run.data());
     file.close();
   }
+  seal_file(atomic.temporary_path());
   atomic.commit();
 }
 
 Checkpoint Checkpoint::read(const std::string& path) {
+  verify_seal(path);
   const h5::File file = h5::File::open(path);
   if (!file.has_attribute("format") || file.string_attribute("format") != kFormat)
     throw InvalidInput(fmt::format("{}: not a Phalanx checkpoint (attribute 'format' is not '{}')",
@@ -160,12 +163,17 @@ std::optional<Checkpoint> CheckpointFolder::newest() const {
   return std::nullopt;
 }
 
-void CheckpointFolder::prune(std::int64_t keep) const {
-  const auto files = list();
-  for (std::size_t i = static_cast<std::size_t>(keep); i < files.size(); ++i) {
-    std::error_code error;
-    fs::remove(files[i].second, error);
-    if (error) log_warning("cannot remove {}: {}", files[i].second, error.message());
+void CheckpointFolder::prune(std::int64_t keep, std::int64_t step) const {
+  std::vector<std::string> superfluous;
+  for (const auto& [at, path] : list())
+    if (at <= step && --keep < 0) superfluous.push_back(path);
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder_, error))
+    if (entry.path().filename().string().find(".h5.tmp-") != std::string::npos)
+      superfluous.push_back(entry.path().string());
+  for (const std::string& path : superfluous) {
+    fs::remove(path, error);
+    if (error) log_warning("cannot remove {}: {}", path, error.message());
   }
 }
 

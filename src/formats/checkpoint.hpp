@@ -64,8 +64,10 @@ class CheckpointFolder {
   /// The newest that is whole; each damaged one that is passed over is logged with its reason.
   /// Throws    InvalidInput if there are checkpoints but none is whole.
   std::optional<Checkpoint> newest() const;
-  /// Removes all but the newest `keep` numbered ones.
-  void prune(std::int64_t keep) const;
+  /// Removes all but the newest `keep` of the numbered ones up to `step`, the one just written, and
+  /// what killed runs left unfinished. Later ones are damaged, else the run would not stand at
+  /// `step`: they do not count, and the run overwrites them when it comes there.
+  void prune(std::int64_t keep, std::int64_t step) const;
 
  private:
   std::string folder_;

@@ -2,6 +2,7 @@
 #include "formats/h5.hpp"
 
 #include <hdf5.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,30 +21,21 @@ static_assert(sizeof(hid_t) == sizeof(std::int64_t), "HDF5 1.10 or newer");
 
 hid_t file_type(DType dtype) {
   switch (dtype) {
-    case DType::kU8:
-      return H5T_STD_U8LE;
-    case DType::kI32:
-      return H5T_STD_I32LE;
-    case DType::kI64:
-      return H5T_STD_I64LE;
-    case DType::kF32:
-      return H5T_IEEE_F32LE;
-    case DType::kBf16:
-      break;
+    case DType::kU8: return H5T_STD_U8LE;
+    case DType::kI32: return H5T_STD_I32LE;
+    case DType::kI64: return H5T_STD_I64LE;
+    case DType::kF32: return H5T_IEEE_F32LE;
+    case DType::kBf16: break;
   }
   throw Unsupported(fmt::format("HDF5 files hold u8, i32, i64 and f32, not {}", name(dtype)));
 }
 
 hid_t memory_type(DType dtype) {
   switch (dtype) {
-    case DType::kU8:
-      return H5T_NATIVE_UINT8;
-    case DType::kI32:
-      return H5T_NATIVE_INT32;
-    case DType::kI64:
-      return H5T_NATIVE_INT64;
-    default:
-      return H5T_NATIVE_FLOAT;
+    case DType::kU8: return H5T_NATIVE_UINT8;
+    case DType::kI32: return H5T_NATIVE_INT32;
+    case DType::kI64: return H5T_NATIVE_INT64;
+    default: return H5T_NATIVE_FLOAT;
   }
 }
 
@@ -68,7 +60,8 @@ Handle access_list(void* mpi_comm) {
   // From 1.8 on: attributes may exceed 64 KiB, object headers hold no times, and newer libraries
   // write the same bytes.
   bool ok = list && H5Pset_libver_bounds(list.id(), H5F_LIBVER_V18, H5F_LIBVER_LATEST) >= 0 &&
-            H5Pset_fclose_degree(list.id(), H5F_CLOSE_STRONG) >= 0;
+            H5Pset_fclose_degree(list.id(), H5F_CLOSE_STRONG) >= 0 &&
+            H5Pset_sieve_buf_size(list.id(), 0) >= 0;
   if (mpi_comm != nullptr) {
     ok = ok && H5Pset_fapl_mpio(list.id(), *static_cast<MPI_Comm*>(mpi_comm), MPI_INFO_NULL) >= 0 &&
          H5Pset_all_coll_metadata_ops(list.id(), true) >= 0 &&
@@ -76,6 +69,37 @@ Handle access_list(void* mpi_comm) {
   }
   if (!ok) throw Error("HDF5 cannot prepare file access");
   return list;
+}
+
+// Callers move whole blocks or cache them themselves; HDF5's own cache would only copy once more,
+// and put off the failure of a write until the array is closed.
+Handle dataset_access_list() {
+  Handle list(H5Pcreate(H5P_DATASET_ACCESS));
+  if (!list || H5Pset_chunk_cache(list.id(), 1, 0, 0.0) < 0)
+    throw Error("HDF5 cannot prepare array access");
+  return list;
+}
+
+// After a write has failed, HDF5 cannot close the file: that would write again, fail again, and
+// leave a file behind on which the library's own clean-up at the end of the process crashes. So
+// what it still wants to write goes to memory.
+void divert_writes(hid_t object) {
+  const hid_t file = H5Iget_file_id(object);
+  const Handle list(H5Fget_access_plist(file));
+  void* descriptor = nullptr;
+  const bool plain =
+      H5Pget_driver(list.id()) == H5FD_SEC2 && H5Fget_vfd_handle(file, list.id(), &descriptor) >= 0;
+  H5Fclose(file);  // gives back this reference only
+  const int sink = plain ? ::memfd_create("discarded", MFD_CLOEXEC) : -1;
+  if (sink < 0) return;
+  ::dup2(sink, *static_cast<int*>(descriptor));
+  ::close(sink);
+}
+
+bool close_file(hid_t file) {
+  const bool written = H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0;
+  if (!written) divert_writes(file);
+  return H5Fclose(file) >= 0 && written;
 }
 
 Handle timeless_list(hid_t kind) {
@@ -111,22 +135,14 @@ bool Handle::close() noexcept {
   Lock lock;
   const hid_t id = std::exchange(id_, -1);
   switch (H5Iget_type(id)) {
-    case H5I_FILE:
-      return H5Fclose(id) >= 0;
-    case H5I_GROUP:
-      return H5Gclose(id) >= 0;
-    case H5I_DATASET:
-      return H5Dclose(id) >= 0;
-    case H5I_DATASPACE:
-      return H5Sclose(id) >= 0;
-    case H5I_DATATYPE:
-      return H5Tclose(id) >= 0;
-    case H5I_ATTR:
-      return H5Aclose(id) >= 0;
-    case H5I_GENPROP_LST:
-      return H5Pclose(id) >= 0;
-    default:
-      return true;  // its file was closed before it, which closed it too
+    case H5I_FILE: return close_file(id);
+    case H5I_GROUP: return H5Gclose(id) >= 0;
+    case H5I_DATASET: return H5Dclose(id) >= 0;
+    case H5I_DATASPACE: return H5Sclose(id) >= 0;
+    case H5I_DATATYPE: return H5Tclose(id) >= 0;
+    case H5I_ATTR: return H5Aclose(id) >= 0;
+    case H5I_GENPROP_LST: return H5Pclose(id) >= 0;
+    default: return true;  // its file was closed before it, which closed it too
   }
 }
 
@@ -194,6 +210,7 @@ Dataset Group::create_dataset(const std::string& path, DType dtype, const Shape&
   const Handle space(rank == 0 ? H5Screate(H5S_SCALAR)
                                : H5Screate_simple(rank, size.data(), most.data()));
   const Handle list = timeless_list(H5P_DATASET_CREATE);
+  const Handle access = dataset_access_list();
   bool ok = static_cast<bool>(space);
   if (chunked) {
     ok = ok && H5Pset_chunk(list.id(), rank, block.data()) >= 0;
@@ -206,7 +223,7 @@ Dataset Group::create_dataset(const std::string& path, DType dtype, const Shape&
   }
   if (!ok) fail(file_name(), absolute(path), "describe the array", true);
   Handle dataset(H5Dcreate2(handle_.id(), path.c_str(), file_type(dtype), space.id(), H5P_DEFAULT,
-                            list.id(), H5P_DEFAULT));
+                            list.id(), access.id()));
   if (!dataset) fail(file_name(), absolute(path), "create the array", true);
   return Dataset(context_, absolute(path), std::move(dataset));
 }
@@ -215,10 +232,7 @@ Dataset Group::open_dataset(const std::string& path) const {
   Lock lock;
   if (!exists(path))
     throw InvalidInput(fmt::format("{}: there is no array {}", file_name(), absolute(path)));
-  const Handle list(H5Pcreate(H5P_DATASET_ACCESS));
-  // Callers read whole blocks or cache them themselves; HDF5's block cache would only copy once
-  // more.
-  H5Pset_chunk_cache(list.id(), 1, 0, 0.0);
+  const Handle list = dataset_access_list();
   Handle dataset(H5Dopen2(handle_.id(), path.c_str(), list.id()));
   if (!dataset) fail(file_name(), absolute(path), "open the array", false);
   return Dataset(context_, absolute(path), std::move(dataset));
@@ -235,10 +249,11 @@ File File::open_as(const std::string& path, bool writable, void* mpi_comm) {
                     "/", std::move(file)));
 }
 
-File File::create(const std::string& path, void* mpi_comm) {
+File File::create(const std::string& path, void* mpi_comm, std::size_t user_block_bytes) {
   Lock lock;
   const Handle list = access_list(mpi_comm);
   const Handle creation = timeless_list(H5P_FILE_CREATE);
+  if (user_block_bytes > 0) H5Pset_userblock(creation.id(), user_block_bytes);
   Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.id(), list.id()));
   if (!file) fail(path, "", "create the file", true);
   return File(Group(std::make_shared<const FileContext>(FileContext{path, mpi_comm != nullptr}),
@@ -247,7 +262,13 @@ File File::create(const std::string& path, void* mpi_comm) {
 
 void File::close() {
   Lock lock;
-  if (!handle_.close()) fail(file_name(), "", "write and close the file", true);
+  if (handle_ && H5Fflush(handle_.id(), H5F_SCOPE_GLOBAL) < 0) {
+    const std::string reason = take_reason();
+    divert_writes(handle_.id());
+    handle_.close();
+    fail(file_name(), "", "write the file", true, reason);
+  }
+  if (!handle_.close()) fail(file_name(), "", "close the file", true);
 }
 
 // ---- arrays
@@ -346,8 +367,11 @@ void Dataset::write_rows(std::int64_t begin, std::int64_t end, const void* in, T
   select_rows(begin, end, file_space, memory_space);
   const Handle list = transfer_list(transfer, context_->parallel);
   if (H5Dwrite(handle_.id(), memory_type(dtype_), memory_space.id(), file_space.id(), list.id(),
-               in) < 0)
-    fail(file_name(), path_, fmt::format("write rows [{}, {})", begin, end), true);
+               in) < 0) {
+    const std::string reason = take_reason();
+    divert_writes(handle_.id());
+    fail(file_name(), path_, fmt::format("write rows [{}, {})", begin, end), true, reason);
+  }
 }
 
 void Dataset::gather_rows(std::span<const std::int64_t> rows, void* out) const {

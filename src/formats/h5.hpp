@@ -185,7 +185,8 @@ class File : public Group {
   static File open_writable(const std::string& path, void* mpi_comm = nullptr) {
     return open_as(path, true, mpi_comm);
   }
-  static File create(const std::string& path, void* mpi_comm = nullptr);
+  /// `user_block_bytes`: room left for others at the front of the file; 0, 512, or a larger power of two.
+  static File create(const std::string& path, void* mpi_comm = nullptr, std::size_t user_block_bytes = 0);
 
   /// Writes what is pending and closes. The destructor does the same but can only log a failure.
   /// Throws    IoError naming the file and the reason.

@@ -33,13 +33,16 @@ std::string system_reason(const std::string& reason) {
 
 Lock::Lock() : guard_(library_mutex()) { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
 
-void fail(const std::string& file, const std::string& path, std::string_view doing, bool writing) {
+std::string take_reason() {
+  Lock lock;
   std::string reason = "no reason given";
-  {
-    Lock lock;
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &reason);
-    H5Eclear2(H5E_DEFAULT);
-  }
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &reason);
+  H5Eclear2(H5E_DEFAULT);
+  return reason;
+}
+
+void fail(const std::string& file, const std::string& path, std::string_view doing, bool writing,
+          const std::string& reason) {
   const std::string text = fmt::format("{}: {}{}cannot {}: {}", file, path,
                                        path.empty() ? "" : ": ", doing, system_reason(reason));
   if (writing || reason.find("errno = ") != std::string::npos) throw IoError(text);

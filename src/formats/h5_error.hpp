@@ -19,9 +19,11 @@ class Lock {
   std::lock_guard<std::recursive_mutex> guard_;
 };
 
-/// Throws the error that belongs to HDF5's last failure, and clears that.
+/// HDF5's last failure in its own words, from the innermost place; clears it.
+std::string take_reason();
+
 /// Throws    IoError if the system refused (or `writing`), else InvalidInput.
 [[noreturn]] void fail(const std::string& file, const std::string& path, std::string_view doing,
-                       bool writing);
+                       bool writing, const std::string& reason = take_reason());
 
 }  // namespace phalanx::h5

@@ -33,28 +33,28 @@ Graph build_model(const ModelSpec& spec, std::int64_t batch) {
   throw ConfigError(fmt::format("model: there is no model '{}'; the nearest is '{}'", spec.name, nearest(spec.name, names)));
 }
 
-void attach_loss(Graph& graph, const std::string& loss) {
-  const ValueId y = graph.output("y");
-  const TensorType type = graph.value(y).type;
-  ValueId logits = y;
-  const auto skip_final = [&](std::string_view op) {
-    const NodeId producer = graph.value(y).producer;
-    if (producer != kNoNode && graph.nodes()[static_cast<std::size_t>(producer)].op->name == op)
-      logits = graph.nodes()[static_cast<std::size_t>(producer)].inputs[0];
-  };
-  if (loss == "softmax_cross_entropy") {
-    skip_final("softmax");
-    const ValueId target = graph.add_input("target", {DType::kI64, Shape{type.shape[0]}});
-    graph.set_output("loss", graph.add_one(loss, {}, {logits, target}, "loss"));
-  } else if (loss == "binary_cross_entropy" || loss == "mean_squared_error") {
-    if (loss == "binary_cross_entropy") skip_final("sigmoid");
-    const ValueId target = graph.add_input("target", {DType::kF32, type.shape});
-    graph.set_output("loss", graph.add_one(loss, {{"reduction", std::string("row_mean_sum")}}, {logits, target}, "loss"));
-  } else {
+void attach_logits(Graph& graph, const std::string& loss) {
+  if (loss != "softmax_cross_entropy" && loss != "binary_cross_entropy" && loss != "mean_squared_error")
     throw ConfigError(fmt::format("loss: expected softmax_cross_entropy, binary_cross_entropy or mean_squared_error, "
                                   "found '{}'", loss));
+  const ValueId y = graph.output("y");
+  const NodeId producer = graph.value(y).producer;
+  const std::string_view skipped = loss == "softmax_cross_entropy" ? "softmax" : loss == "binary_cross_entropy" ? "sigmoid" : "";
+  const bool skips = producer != kNoNode && graph.nodes()[static_cast<std::size_t>(producer)].op->name == skipped;
+  graph.set_output("logits", skips ? graph.nodes()[static_cast<std::size_t>(producer)].inputs[0] : y);
+}
+
+void attach_loss(Graph& graph, const std::string& loss) {
+  attach_logits(graph, loss);
+  const ValueId logits = graph.output("logits");
+  const TensorType type = graph.value(logits).type;
+  if (loss == "softmax_cross_entropy") {
+    const ValueId target = graph.add_input("target", {DType::kI64, Shape{type.shape[0]}});
+    graph.set_output("loss", graph.add_one(loss, {}, {logits, target}, "loss"));
+  } else {
+    const ValueId target = graph.add_input("target", {DType::kF32, type.shape});
+    graph.set_output("loss", graph.add_one(loss, {{"reduction", std::string("row_mean_sum")}}, {logits, target}, "loss"));
   }
-  graph.set_output("logits", logits);
 }
 
 }  // namespace phalanx

@@ -39,13 +39,17 @@ std::span<const NamedBuilder> model_builders() noexcept;
 ///           names the layer and both shapes.
 Graph build_model(const ModelSpec& spec, std::int64_t batch);
 
-/// Adds the input "target" and the output "loss", a sum over the samples. "logits" becomes an output: what the loss reads,
-/// which is the input of a final softmax (softmax_cross_entropy) or sigmoid (binary_cross_entropy), otherwise y itself.
+/// Adds the output "logits", what the loss reads: the input of a final softmax (softmax_cross_entropy) or sigmoid
+/// (binary_cross_entropy), otherwise y itself.
+/// Throws    ConfigError for another loss than those of attach_loss.
+void attach_logits(Graph& graph, const std::string& loss);
+
+/// Adds "logits", the input "target" and the output "loss", a sum over the samples.
 ///
 /// softmax_cross_entropy  target i64 [batch]
 /// binary_cross_entropy   target f32 [batch, outputs]; per sample the mean over the outputs
 /// mean_squared_error     target f32 [batch, outputs]; per sample the mean over the outputs
-/// Throws    ConfigError for another loss.
+/// Throws    as attach_logits.
 void attach_loss(Graph& graph, const std::string& loss);
 
 /// Layers by keyword, one line each, as in a configuration file. For builders of models and for `layer =`.

@@ -18,13 +18,15 @@ Network::Network(NetworkOptions options, std::int64_t batch, Stream& stream)
 
 Graph Network::lower(Mode mode, std::int64_t batch) {
   Graph graph = build_model(options_.model, batch);
-  attach_loss(graph, options_.loss);
+  if (mode == Mode::kInference)
+    attach_logits(graph, options_.loss);
+  else
+    attach_loss(graph, options_.loss);
   if (mode == Mode::kTraining) {
     Graph wanted = graph;
     wanted.drop_output("y");
     graph = prune_unused(wanted);
   } else {
-    if (mode == Mode::kInference) graph.drop_output("loss");
     graph = for_inference(graph);
   }
   if (options_.columns.size() > 0) {

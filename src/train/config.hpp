@@ -21,6 +21,7 @@ struct TrainConfig {
   std::string train_split = "train";
   std::string test_split = "test";
   std::string partition = "shuffle";       ///< shuffle | range | hash | column
+  bool shuffle = true;                     ///< false: rows in the order of the data set, every epoch
   std::int64_t cache_mib = 4096;           ///< largest split kept whole in memory, per rank
   std::int64_t prefetch = 2;               ///< batches prepared ahead; 0: on the training thread
   bool normalise = true;                   ///< subtract the data set's mean, divide by its standard deviation

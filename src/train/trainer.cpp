@@ -8,6 +8,7 @@
 
 #include "core/log.hpp"
 #include "core/text.hpp"
+#include "formats/atomic_file.hpp"
 #include "formats/checkpoint.hpp"
 #include "train/resume.hpp"
 #include "train/run_outputs.hpp"
@@ -31,7 +32,7 @@ SamplerOptions sampler_options(const TrainConfig& config, const TrainContext& co
           .rank = context.layout.rank,
           .size = context.layout.size,
           .seed = static_cast<std::uint64_t>(config.seed),
-          .shuffle = training};
+          .shuffle = training && config.shuffle};
 }
 
 TransformOptions transform_options(const TrainConfig& config, const std::string& loss, bool training) {
@@ -147,6 +148,7 @@ class Trainer {
   }
 
   void open_outputs() {
+    if (context_.layout.rank == 0) write_file_atomically(config_.output + "/config.cfg", context_.config_text);
     const bool terminal = stderr_is_terminal();
     const RunProgress first{record_.step, epochs_done()};
     outputs_.emplace(config_.output, context_.layout.rank == 0,
@@ -298,11 +300,12 @@ class Trainer {
     const TrainingState state = training_state(network_.parameters(), optimizer_, shards());
     if (context_.layout.rank != 0) return;
     const std::string run = to_json(record_);
+    // The best first: a run killed in between goes on from before, evaluates again and writes both.
+    if (is_best) write_checkpoint(folder_.best_path(), run, state.entries);
     if (numbered) {
       write_checkpoint(folder_.path_of_step(record_.step), run, state.entries);
-      folder_.prune(config_.keep);
+      folder_.prune(config_.keep, record_.step);
     }
-    if (is_best) write_checkpoint(folder_.best_path(), run, state.entries);
   }
 
   void finish() {

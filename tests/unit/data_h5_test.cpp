@@ -236,19 +236,16 @@ TEST(H5, ReportsADiskThatIsFullAndLeavesNothingBehind) {
   const std::string path = folder.path("a.h5");
   write_file_atomically(path, "old");
   {
+    const AtomicFile target(path);
+    h5::File file = h5::File::create(target.temporary_path());
+    const std::vector<float> many(100000);
+    h5::Dataset x = file.create_dataset("x", DType::kF32, {100000}, {.chunk_rows = 10000});
     const FileSizeLimit limit(100000);
+    expect_error<IoError>([&] { x.write(many.data()); },
+                          {"a.h5", "/x", "cannot write", "File too large"});
     expect_error<IoError>(
-        [&] {
-          AtomicFile target(path);
-          h5::File file = h5::File::create(target.temporary_path());
-          const std::vector<float> many(100000);
-          file.create_dataset("x", DType::kF32, {100000}, {.chunk_rows = 10000}).write(many.data());
-          file.close();
-          target.commit();
-        },
-        {"a.h5", "cannot", "File too large"});
-    expect_error<IoError>([&] { write_file_atomically(path, std::string(200000, 'x')); },
-                          {"a.h5", "write"});
+        [&] { write_file_atomically(folder.path("b"), std::string(200000, 'x')); },
+        {"b", "write", "File too large"});
   }
   EXPECT_EQ(content_of(path), "old");
   EXPECT_EQ(folder.names(), (std::vector<std::string>{"a.h5"}));

@@ -16,7 +16,7 @@ Graph for_inference(const Graph& graph);
 /// Cuts the first layer by its input columns: input "x" shrinks to the columns [begin, end) of its flattened samples, the
 /// weights [O, F] of the dense layer that reads it to the same columns, and its products are summed over the ranks before
 /// the bias is added. The weights keep their name.
-/// Throws    InvalidArgument if the first layer that reads "x" is not dense.
+/// Throws    ConfigError if the first layer that reads "x" is not dense.
 struct ColumnSplit {
   Graph graph;
   std::string weight;  ///< the parameter that is cut

@@ -17,7 +17,7 @@ ColumnSplit split_columns(const Graph& graph, std::int64_t begin, std::int64_t e
   for (const Node& node : graph.nodes()) {
     const bool reads = std::find(node.inputs.begin(), node.inputs.end(), columns) != node.inputs.end();
     if (!reads || !weight.empty()) {
-      if (reads) throw InvalidArgument("partition = column: only one layer may read the input");
+      if (reads) throw ConfigError("partition = column: only one layer may read the input");
       copier.copy(node);
       continue;
     }
@@ -28,7 +28,7 @@ ColumnSplit split_columns(const Graph& graph, std::int64_t begin, std::int64_t e
     }
     const bool is_dense = node.op->name == "gemm" && node.attributes.get_int("transB", 0) == 1 && node.inputs[0] == columns;
     if (!is_dense)
-      throw InvalidArgument(fmt::format("partition = column needs a dense layer first, found '{}' ({})", node.name, node.op->name));
+      throw ConfigError(fmt::format("partition = column needs a dense layer first, found '{}' ({})", node.name, node.op->name));
     const ValueId w = copier.mapped(node.inputs[1]);
     weight = to.value(w).name;
     to.value(w).type = {DType::kF32, Shape{to.value(w).type.shape[0], end - begin}};
@@ -38,7 +38,7 @@ ColumnSplit split_columns(const Graph& graph, std::int64_t begin, std::int64_t e
       y = to.add_one("add", {}, {y, copier.mapped(node.inputs[2])}, node.name);
     copier.replace(node.outputs[0], y);
   }
-  if (weight.empty()) throw InvalidArgument("partition = column: no layer reads the input");
+  if (weight.empty()) throw ConfigError("partition = column: no layer reads the input");
   return {copier.finish(), weight};
 }
 

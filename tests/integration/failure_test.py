@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A rank that dies or hangs, and a disk that is full or read-only, end the job soon, with the right code and nothing lost."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from support import Skip, children, is_alive, run_tests, wait_until
+
+NETWORK = "model = mlp\nhidden = 64\nbatch-size = 16\noptimizer = adamw\nlearning-rate = 0.001\n"
+ENDLESS = NETWORK + "epochs = 100000\ncheckpoint-every = 0\nevaluate-every = 0\ncheckpoint-steps = 2000\nkeep = 1\n"
+
+
+def start_endless(t, ranks, *flags):
+    """A run of several ranks, once it has saved a checkpoint; also the process ids of the ranks."""
+    config = t.config(ENDLESS + f"data = {t.images()}\n")
+    job = t.start("train", config, "--output", t.path("run"), *flags, ranks=ranks)
+    pids = job.rank_pids()
+    wait_until(lambda: t.newest_step("run") > 0 or not job.is_running(), 60, "a checkpoint is there")
+    assert job.is_running(), job.text()
+    return job, pids
+
+
+def assert_ends_alone(job, pids, code, seconds):
+    began = time.monotonic()
+    result = job.wait(seconds)
+    took = time.monotonic() - began
+    wait_until(lambda: not any(is_alive(pid) for pid in pids), max(seconds - took, 0.1), "no rank is left")
+    assert result.code == code, f"expected exit code {code}, found {result.code}; it wrote:\n{result.text}"
+    return result
+
+
+def test_killed_rank_ends_the_job_within_10_seconds(t):
+    job, pids = start_endless(t, 3)
+    os.kill(pids[1], signal.SIGKILL)
+    assert_ends_alone(job, pids, 137, 10).says("signal 9")  # mpirun's code: 128 + the signal
+    t.run("evaluate", "--checkpoint", t.newest("run"), "--data", t.path("images.h5"))
+
+
+def test_rank_that_hangs_ends_the_job_after_the_deadline(t):
+    job, pids = start_endless(t, 3, "--deadline-seconds", 2)
+    os.kill(pids[2], signal.SIGSTOP)
+    try:
+        result = assert_ends_alone(job, pids, 5, 12)
+    finally:
+        for pid in pids:
+            if is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+    result.says("rank 2", r"waited \d")
+
+
+def test_killed_prediction_rank_ends_the_job_within_10_seconds(t):
+    data = t.images(train=64, test=60000, side=4)
+    t.run("train", t.config(NETWORK + f"data = {data}\n"), "--output", t.path("run"), "--max-steps", 4, "--test-split", "")
+    command = ["predict", "--checkpoint", t.newest("run"), "--data", data, "--output", t.path("out"), "--batch-size", 1]
+    job = t.start(*command, ranks=2)
+    pids = job.rank_pids()
+    wait_until(lambda: os.path.exists(t.path("out/predictions.partial.h5")), 30, "the file is begun")
+    time.sleep(0.2)
+    os.kill(pids[1], signal.SIGKILL)
+    assert_ends_alone(job, pids, 137, 10)
+    assert not os.path.exists(t.path("out/predictions.h5")), "an unfinished file has the finished name"
+
+
+# --- disks
+
+
+def in_own_mounts(test):
+    """Runs the test again in a namespace in which it may mount file systems, which vanish with it."""
+    if os.environ.get("PHALANX_OWN_MOUNTS"):
+        return True
+    command = ["unshare", "--user", "--map-root-user", "--mount"] if os.getuid() else ["unshare", "--mount"]
+    try:
+        tried = subprocess.run([*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise Skip(f"no file system can be mounted here ({error})") from error
+    if tried.returncode != 0:
+        raise Skip(f"no file system can be mounted here ({tried.stderr.strip()})")
+    again = subprocess.run([*command, sys.executable, __file__, test], env={**os.environ, "PHALANX_OWN_MOUNTS": "1"}, check=False)
+    assert again.returncode == 0, "failed within the namespace, see above"
+    return False
+
+
+def mount(folder, *options):
+    os.makedirs(folder, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", folder], check=True)
+
+
+def remount(folder, *options):
+    subprocess.run(["mount", "-o", ",".join(("remount", *options)), folder], check=True)
+
+
+def full_disk(t, ranks):
+    data = t.images()
+    small = t.path("small")
+    mount(small, "size=768k")
+    output = ["--output", os.path.join(small, "run")]
+    config = t.config(NETWORK + f"epochs = 10\ncheckpoint-steps = 5\nkeep = 1000\nevaluate-every = 0\ndata = {data}\n")
+    t.run("train", config, *output, ranks=ranks, code=4).says(r"step_\d+\.h5.*No space left on device")
+    kept = t.newest_step("small/run")
+    assert 0 < kept < 130, kept
+    assert [n for n in os.listdir(t.path("small/run/checkpoints")) if not n.endswith(".h5")] == []
+    t.run("evaluate", "--checkpoint", t.newest("small/run"), "--data", data, ranks=ranks)
+    remount(small, "size=64m")
+    t.run("train", config, *output, ranks=ranks).says(f"resuming from .*: step {kept},", "after 130 steps")
+
+
+def test_full_disk_keeps_the_last_checkpoint_on_1_rank(t):
+    if in_own_mounts("test_full_disk_keeps_the_last_checkpoint_on_1_rank"):
+        full_disk(t, 0)
+
+
+def test_full_disk_keeps_the_last_checkpoint_on_2_ranks(t):
+    if in_own_mounts("test_full_disk_keeps_the_last_checkpoint_on_2_ranks"):
+        full_disk(t, 2)
+
+
+def test_full_disk_ends_a_prediction_that_can_be_finished_later(t):
+    if not in_own_mounts("test_full_disk_ends_a_prediction_that_can_be_finished_later"):
+        return
+    data = t.images(train=64, test=8000, side=4)
+    t.run("train", t.config(NETWORK + f"data = {data}\n"), "--output", t.path("run"), "--max-steps", 4)
+    predict = ["predict", "--checkpoint", t.newest("run"), "--data", data, "--output"]
+    t.run(*predict, t.path("whole"))
+    small = t.path("small")
+    for size in "64k", "400k":  # room for neither the file nor the CSV
+        mount(small, f"size={size}")
+        t.run(*predict, t.path("small/out"), code=4).says(r"predictions\.(partial\.h5|csv).*(No space left|disk full)")
+        remount(small, "size=64m")
+        t.run(*predict, t.path("small/out"))
+        assert sorted(os.listdir(t.path("small/out"))) == ["predictions.csv", "predictions.h5"]
+        for name in "predictions.csv", "predictions.h5":
+            with open(t.path("small/out", name), "rb") as found, open(t.path("whole", name), "rb") as expected:
+                assert found.read() == expected.read(), name
+        subprocess.run(["umount", small], check=True)
+
+
+def test_read_only_folder_is_named(t):
+    if not in_own_mounts("test_read_only_folder_is_named"):
+        return
+    data = t.images()
+    config = t.config(NETWORK + f"epochs = 1\ndata = {data}\n")
+    t.run("train", config, "--output", t.path("run"))
+    fixed = t.path("fixed")
+    mount(fixed, "size=1m")
+    remount(fixed, "ro")
+    where = re.escape(t.path("fixed/out"))
+    for ranks in 0, 2:
+        t.run("train", config, "--output", t.path("fixed/out"), ranks=ranks, code=4).says(where + ".*Read-only file system")
+        predict = ["predict", "--checkpoint", t.newest("run"), "--data", data, "--output", t.path("fixed/out")]
+        t.run(*predict, ranks=ranks, code=4).says(where + ".*Read-only file system")
+    imported = ["data", "import", "idx", t.path("images_idx"), "--output", t.path("fixed/out/data.h5")]
+    t.run(*imported, code=4).says(where + ".*Read-only file system")
+
+
+def test_no_process_of_a_finished_job_is_left(t):
+    config = t.config(NETWORK + f"epochs = 1\ndata = {t.images()}\n")
+    job = t.start("train", config, "--output", t.path("run"), ranks=3)
+    pids = job.rank_pids()
+    assert_ends_alone(job, pids, 0, 60)
+    assert children(job.process.pid) == []
+
+
+if __name__ == "__main__":
+    run_tests(globals())

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An operator is one folder and one line; a source is named where it is built."""
+import re
+
+from tree import matching
+
+FILES = ("{op}.hpp", "{op}.cpp", "{op}_cpu.cpp", "{op}_cases.cpp")
+OPTIONAL = ("{op}_cuda.cu", "{op}.md")
+
+
+def operators_are_whole(tree):
+    """Every folder of kernels/ but common has its files, its documented constant and its line."""
+    found = []
+    listed = re.findall(r"^add_operator\((\w+)\)", tree.get("kernels/CMakeLists.txt", ""), re.MULTILINE)
+    paths = [path.split("/") for path, _ in matching(tree, "kernels/*/*")]
+    folders = sorted({parts[1] for parts in paths} - {"common"})
+    if listed != sorted(set(listed)):
+        found.append("kernels/CMakeLists.txt: the add_operator lines are not alphabetical, or one stands twice")
+    found += [f"kernels/CMakeLists.txt: add_operator({op}) has no folder" for op in listed if op not in folders]
+    for op in folders:
+        if op not in listed:
+            found.append(f"kernels/CMakeLists.txt: no add_operator({op}) for its folder")
+        here = {path.rsplit("/", 1)[1] for path, _ in matching(tree, f"kernels/{op}/*")}
+        wanted = {name.format(op=op) for name in FILES}
+        found += [f"kernels/{op}: {name} is missing" for name in sorted(wanted - here)]
+        found += [f"kernels/{op}: {name} belongs to no operator; what several share stands in kernels/common"
+                  for name in sorted(here - wanted - {name.format(op=op) for name in OPTIONAL})]
+        header = tree.get(f"kernels/{op}/{op}.hpp", "")
+        found += [f"kernels/{op}/{op}.hpp: the contract has no line '{line}'"
+                  for line in ("Types", "Throws") if header and not re.search(rf"^/// {line} ", header, re.MULTILINE)]
+        if header and f"extern const OpSpec {op}_op;" not in header:
+            found.append(f"kernels/{op}/{op}.hpp: does not declare 'extern const OpSpec {op}_op;'")
+    return found
+
+
+def sources_are_built(tree):
+    """Every .cpp is named in the nearest CMakeLists.txt (an operator's by its add_operator line)."""
+    found = []
+    for path, _ in matching(tree, "src/*.cpp", "kernels/common/*.cpp", "tests/*.cpp", "benchmarks/*.cpp"):
+        parts = path.split("/")
+        folders = ["/".join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
+        folder = next((folder for folder in folders if f"{folder}/CMakeLists.txt" in tree), None)
+        if folder is not None:
+            name = path[len(folder) + 1:]
+            stem = parts[-1].removesuffix(".cpp")  # a CMake function may be given the name without its ending
+            if re.search(rf"(?<!\w)({re.escape(name)}|{re.escape(stem)})\b", tree[f"{folder}/CMakeLists.txt"]):
+                continue
+        found.append(f"{path}: no CMakeLists.txt names it")
+    return found
