@@ -188,7 +188,8 @@ class Scene:
         """An imported data set of images in four classes."""
         folder = self.idx_files(f"{name}_idx", train, side)
         self.idx_files(f"{name}_idx", test, side, name="t10k", seed=2)
-        self.run("data", "import", "idx", folder, "--output", self.path(f"{name}.h5"))
+        names = [word for label in range(4) for word in ("--class-names", label)]
+        self.run("data", "import", "idx", folder, "--output", self.path(f"{name}.h5"), *names)
         return self.path(f"{name}.h5")
 
     def table(self, rows=200, kind="classification", name="table"):
