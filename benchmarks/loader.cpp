@@ -13,11 +13,13 @@
 namespace phalanx {
 namespace {
 
-double samples_per_second(const std::string& path, std::int64_t batch, std::size_t cache_bytes, bool augment, double seconds) {
+double samples_per_second(const std::string& path, std::int64_t batch, std::size_t cache_bytes,
+                          bool augment, double seconds) {
   Dataset dataset(path, "train", cache_bytes);
   const bool image = dataset.info().kind == SampleKind::kImage;
-  Loader loader(dataset, Sampler({.rows = dataset.size(), .batch_size = batch}),
-                {.normalise = true, .crop_padding = augment && image ? 4 : 0, .flip = augment && image}, 0);
+  Loader loader(
+      dataset, Sampler({.rows = dataset.size(), .batch_size = batch}),
+      {.normalise = true, .crop_padding = augment && image ? 4 : 0, .flip = augment && image}, 0);
   loader.begin(0);
   loader.next();
   const auto begin = std::chrono::steady_clock::now();
@@ -44,9 +46,12 @@ int main(int argc, char** argv) {
     const std::size_t small = (argc > 3 ? std::stoull(argv[3]) : 32) << 20;
     constexpr std::size_t kAll = std::size_t{1} << 40;
     fmt::print("shuffled batches of {} from {}, one thread, no prefetch\n", batch, argv[1]);
-    fmt::print("  in memory                 {:>10.0f} samples/s\n", samples_per_second(argv[1], batch, kAll, false, 2));
-    fmt::print("  in memory, augmented      {:>10.0f} samples/s\n", samples_per_second(argv[1], batch, kAll, true, 2));
-    fmt::print("  from disk, {:>4} MiB cache {:>10.0f} samples/s\n", small >> 20, samples_per_second(argv[1], batch, small, false, 2));
+    fmt::print("  in memory                 {:>10.0f} samples/s\n",
+               samples_per_second(argv[1], batch, kAll, false, 2));
+    fmt::print("  in memory, augmented      {:>10.0f} samples/s\n",
+               samples_per_second(argv[1], batch, kAll, true, 2));
+    fmt::print("  from disk, {:>4} MiB cache {:>10.0f} samples/s\n", small >> 20,
+               samples_per_second(argv[1], batch, small, false, 2));
   } catch (const std::exception& e) {
     fmt::print(stderr, "{}\n", e.what());
     return 1;

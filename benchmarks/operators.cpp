@@ -226,18 +226,14 @@ class CaseBench {
           to.as<float>()[i] =
               static_cast<float>(values == Fill::kZeroOrOne ? (unit < 0.5 ? 0 : 1) : x);
           break;
-        case DType::kBf16:
-          to.as<Bf16>()[i] = Bf16(static_cast<float>(x));
-          break;
+        case DType::kBf16: to.as<Bf16>()[i] = Bf16(static_cast<float>(x)); break;
         case DType::kI64:
           to.as<std::int64_t>()[i] = static_cast<std::int64_t>(unit * static_cast<double>(classes));
           break;
         case DType::kI32:
           to.as<std::int32_t>()[i] = static_cast<std::int32_t>(unit * static_cast<double>(classes));
           break;
-        case DType::kU8:
-          to.as<std::uint8_t>()[i] = static_cast<std::uint8_t>(unit * 256);
-          break;
+        case DType::kU8: to.as<std::uint8_t>()[i] = static_cast<std::uint8_t>(unit * 256); break;
       }
     }
   }

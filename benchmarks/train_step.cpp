@@ -25,7 +25,9 @@ namespace phalanx {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 /// Rows of noise with the shape of a real data set.
 class NoiseSource final : public RowSource {
@@ -38,14 +40,17 @@ class NoiseSource final : public RowSource {
   const DatasetInfo& info() const noexcept override { return info_; }
   std::int64_t size() const noexcept override { return rows_; }
   void read_rows(std::span<const std::int64_t> rows, std::byte* x, std::byte* y) override {
-    const std::size_t row_bytes = static_cast<std::size_t>(info_.sample.numel()) * size_bytes(info_.x_dtype);
+    const std::size_t row_bytes =
+        static_cast<std::size_t>(info_.sample.numel()) * size_bytes(info_.x_dtype);
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      std::copy_n(bytes_.data() + static_cast<std::size_t>(rows[i] % 64) * row_bytes, row_bytes, x + i * row_bytes);
+      std::copy_n(bytes_.data() + static_cast<std::size_t>(rows[i] % 64) * row_bytes, row_bytes,
+                  x + i * row_bytes);
       if (info_.target == TargetKind::kClass)
         reinterpret_cast<std::int64_t*>(y)[i] = rows[i] % info_.classes;
       else
         for (std::int64_t k = 0; k < info_.targets; ++k)
-          reinterpret_cast<float*>(y)[static_cast<std::int64_t>(i) * info_.targets + k] = static_cast<float>(rows[i] % 2);
+          reinterpret_cast<float*>(y)[static_cast<std::int64_t>(i) * info_.targets + k] =
+              static_cast<float>(rows[i] % 2);
     }
   }
 
@@ -74,11 +79,17 @@ DatasetInfo noise_info(const std::string& kind) {
     info.target_mean = {0.5f};
     info.target_std = {0.5f};
   };
-  if (kind == "cifar10") image(3, 32);
-  else if (kind == "fashion") image(1, 28);
-  else if (kind == "binary") table(30, true);
-  else if (kind == "regression") table(10, false);
-  else throw ConfigError(fmt::format("--data: expected cifar10, fashion, binary or regression, found '{}'", kind));
+  if (kind == "cifar10")
+    image(3, 32);
+  else if (kind == "fashion")
+    image(1, 28);
+  else if (kind == "binary")
+    table(30, true);
+  else if (kind == "regression")
+    table(10, false);
+  else
+    throw ConfigError(
+        fmt::format("--data: expected cifar10, fashion, binary or regression, found '{}'", kind));
   return info;
 }
 
@@ -127,18 +138,27 @@ int run(MpiRuntime& mpi, std::vector<std::string> arguments) {
   }
   omp_set_num_threads(static_cast<int>(config.threads));
   const RankLayout layout = make_rank_layout(mpi);
-  const auto comm = mpi.size() > 1 ? make_mpi_communicator(mpi, config.progress == "thread" ? Progress::kThread : Progress::kInline, config.deadline_seconds)
-                                   : make_single_communicator();
+  const auto comm =
+      mpi.size() > 1 ? make_mpi_communicator(
+                           mpi, config.progress == "thread" ? Progress::kThread : Progress::kInline,
+                           config.deadline_seconds)
+                     : make_single_communicator();
   Stream stream{Device{}};
   NoiseSource source(noise_info(config.data), config.batch_size * 64);
-  const std::int64_t per_rank = (config.batch_size / config.accumulate + layout.size - 1) / layout.size;
-  Network network({model_spec(config, source.info()), resolve_loss(config, source.info()), config.precision}, per_rank, stream);
+  const std::int64_t per_rank =
+      (config.batch_size / config.accumulate + layout.size - 1) / layout.size;
+  Network network(
+      {model_spec(config, source.info()), resolve_loss(config, source.info()), config.precision},
+      per_rank, stream);
   network.initialise(1);
   Optimizer optimizer(config, network.parameters().parameters().numel(), stream);
   TrainingStep step(config, network, optimizer, *comm, stream);
   Loader loader(source,
-                Sampler({.rows = source.size(), .batch_size = config.batch_size, .micro_batches = config.accumulate,
-                         .rank = layout.rank, .size = layout.size}),
+                Sampler({.rows = source.size(),
+                         .batch_size = config.batch_size,
+                         .micro_batches = config.accumulate,
+                         .rank = layout.rank,
+                         .size = layout.size}),
                 {}, config.prefetch);
   loader.begin(0);
   const double peak = fma_peak();
@@ -164,13 +184,20 @@ int run(MpiRuntime& mpi, std::vector<std::string> arguments) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   const double samples = static_cast<double>(config.batch_size) / median;
-  fmt::print("{} ranks, batch {} ({} per rank), {}\n", layout.size, config.batch_size, per_rank, config.precision);
-  fmt::print("  step      {:.3f} ms median, {:.3f} ms mean, {:.0f} samples/s\n", 1e3 * median, 1e3 * total / static_cast<double>(steps), samples);
-  fmt::print("  compute   {:.1f} GFLOP/s per rank, {:.1f} % of the measured f32 peak of one core ({:.1f} GFLOP/s)\n",
-             flops / median / 1e9, 100 * flops / median / 1e9 / peak, peak);
-  fmt::print("  waiting   {:.3f} ms for data, {:.3f} ms for communication (of {:.3f} ms) per step\n", 1e3 * wait / static_cast<double>(steps),
-             1e3 * exposed / static_cast<double>(steps), 1e3 * communication / static_cast<double>(steps));
-  fmt::print("  memory    {:.1f} MiB peak resident, arena {:.1f} MiB\n", static_cast<double>(usage.ru_maxrss) / 1024,
+  fmt::print("{} ranks, batch {} ({} per rank), {}\n", layout.size, config.batch_size, per_rank,
+             config.precision);
+  fmt::print("  step      {:.3f} ms median, {:.3f} ms mean, {:.0f} samples/s\n", 1e3 * median,
+             1e3 * total / static_cast<double>(steps), samples);
+  fmt::print(
+      "  compute   {:.1f} GFLOP/s per rank, {:.1f} % of the measured f32 peak of one core ({:.1f} "
+      "GFLOP/s)\n",
+      flops / median / 1e9, 100 * flops / median / 1e9 / peak, peak);
+  fmt::print(
+      "  waiting   {:.3f} ms for data, {:.3f} ms for communication (of {:.3f} ms) per step\n",
+      1e3 * wait / static_cast<double>(steps), 1e3 * exposed / static_cast<double>(steps),
+      1e3 * communication / static_cast<double>(steps));
+  fmt::print("  memory    {:.1f} MiB peak resident, arena {:.1f} MiB\n",
+             static_cast<double>(usage.ru_maxrss) / 1024,
              static_cast<double>(network.arena_bytes()) / (1 << 20));
   if (nodes) {
     const Executor& executor = network.training(per_rank);
@@ -178,13 +205,15 @@ int run(MpiRuntime& mpi, std::vector<std::string> arguments) {
       const Node& node = executor.plan().graph().nodes()[s];
       const double ms = 1e3 * executor.step_seconds()[s] / static_cast<double>(steps);
       const double gflop = static_cast<double>(node_flops(executor.plan().graph(), node)) / 1e9;
-      fmt::print("    {:<28} {:<24} {:>9.3f} ms {:>8.1f} GFLOP/s\n", node.name, node.op->name, ms, gflop / ms * 1e3);
+      fmt::print("    {:<28} {:<24} {:>9.3f} ms {:>8.1f} GFLOP/s\n", node.name, node.op->name, ms,
+                 gflop / ms * 1e3);
     }
   }
   if (!json.empty())
     std::ofstream(json) << fmt::format(
-        R"({{"samples_per_second": {}, "step_ms": {}, "share_of_peak": {}, "peak_gflops": {}, "peak_rss_mib": {}}})", samples,
-        1e3 * median, flops / median / 1e9 / peak, peak, static_cast<double>(usage.ru_maxrss) / 1024);
+        R"({{"samples_per_second": {}, "step_ms": {}, "share_of_peak": {}, "peak_gflops": {}, "peak_rss_mib": {}}})",
+        samples, 1e3 * median, flops / median / 1e9 / peak, peak,
+        static_cast<double>(usage.ru_maxrss) / 1024);
   return 0;
 }
 

@@ -10,7 +10,9 @@ void adam_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 namespace {
 
 std::vector<TensorType> infer(const Attributes&, Types in) {
-  if (in.size() != 5) throw InvalidArgument(fmt::format("adam takes w, g, m, v and hyper, found {} inputs", in.size()));
+  if (in.size() != 5)
+    throw InvalidArgument(
+        fmt::format("adam takes w, g, m, v and hyper, found {} inputs", in.size()));
   check_optimizer_vectors("adam", in.first(4));
   check_hyper("adam", in[4], 8);
   return {in[0], in[2], in[3]};
@@ -26,7 +28,8 @@ const OpSpec adam_op = {
     .onnx = "Adam",
     .infer = infer,
     .aliases = kAliases,
-    .flops = [](const Attributes&, Types in) { return 14 * static_cast<std::uint64_t>(in[0].shape.numel()); },
+    .flops = [](const Attributes&,
+                Types in) { return 14 * static_cast<std::uint64_t>(in[0].shape.numel()); },
     .cpu = {.forward = adam_forward_cpu},
 };
 

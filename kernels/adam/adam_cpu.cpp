@@ -7,7 +7,8 @@ namespace phalanx {
 namespace {
 
 struct Hyper {
-  float learning_rate, weight_decay, gradient_scale, beta1, beta2, epsilon, bias_correction1, bias_correction2;
+  float learning_rate, weight_decay, gradient_scale, beta1, beta2, epsilon, bias_correction1,
+      bias_correction2;
 };
 
 }  // namespace

@@ -13,6 +13,7 @@ const OpSpec add_op = {
     .onnx = "Add",
     .infer = [](const Attributes&, Types in) { return infer_binary("add", in); },
     .differentiable = 0b11,
+    .parameter_inputs = 0b11,
     .layout = LayoutRule::kSame,
     .aliases = kBinaryAliases,
     .dx_may_overwrite_dy = 0b11,

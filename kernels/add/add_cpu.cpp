@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/binary.hpp"
 #include "add/add.hpp"
+#include "common/binary.hpp"
 
 namespace phalanx {
 namespace {
@@ -14,6 +14,8 @@ struct Add {
 }  // namespace
 
 void add_forward_cpu(OpContext& ctx, Inputs in, Outputs out) { binary_forward<Add>(ctx, in, out); }
-void add_backward_cpu(OpContext& ctx, Inputs in, Outputs out) { binary_backward<Add>(ctx, in, out); }
+void add_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
+  binary_backward<Add>(ctx, in, out);
+}
 
 }  // namespace phalanx

@@ -10,7 +10,8 @@ namespace {
 
 std::vector<TensorType> infer(const Attributes&, Types in) {
   require(in.size() == 1, "all_reduce takes one input");
-  if (in[0].dtype != DType::kF32) throw InvalidArgument(fmt::format("all_reduce sums f32, found {}", in[0].str()));
+  if (in[0].dtype != DType::kF32)
+    throw InvalidArgument(fmt::format("all_reduce sums f32, found {}", in[0].str()));
   return {in[0]};
 }
 

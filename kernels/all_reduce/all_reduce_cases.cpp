@@ -6,7 +6,9 @@ namespace phalanx {
 namespace {
 
 // One rank: the sum over ranks is x. Several ranks are the matter of tests/distributed.
-void reference(const Attributes&, Types, OpCases::Vectors in, OpCases::Vectors out) { out[0] = in[0]; }
+void reference(const Attributes&, Types, OpCases::Vectors in, OpCases::Vectors out) {
+  out[0] = in[0];
+}
 
 }  // namespace
 
@@ -15,7 +17,10 @@ const OpCases all_reduce_cases = {
     .op = &all_reduce_op,
     .reference = reference,
     .cases = {{.name = "matrix",
-               .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{n, 5}}}; }}},
+               .inputs =
+                   [](std::int64_t n) {
+                     return std::vector{TensorType{DType::kF32, Shape{n, 5}}};
+                   }}},
     .refusals = {{.name = "bf16", .inputs = {{DType::kBf16, Shape{3}}}, .message = "f32"}},
     .low_precision = 0,
 };

@@ -14,22 +14,17 @@ namespace phalanx {
 ///   momentum) * v.
 /// training_mode = 0: m and v are the inputs mean and var, and y is the only output.
 ///
-/// Shapes    x, y [N, C, ...] of rank 2 or more; scale, bias, mean, var, running_mean, running_var
-/// [C];
-///           saved (training): m, rstd [C].
-/// Types     x, y f32 or bf16; all others f32. The variance is taken in two passes over each piece
-/// of a channel and
+/// Shapes    x, y [N, C, ...] of rank 2 or more; scale, bias, mean, var, running_mean, running_var [C]; saved
+///           (training): m, rstd [C].
+/// Types     x, y f32 or bf16; all others f32. The variance is taken in two passes over each piece of a channel and
 ///           merged in double (Chan, Golub, LeVeque 1979).
-/// Attributes epsilon = 1e-5, momentum = 0.9 (the weight of the old value, as in ONNX; PyTorch's is
-/// 1 - momentum),
-///           training_mode = 0. running_var takes the biased variance, as ONNX says; PyTorch's
-///           takes the unbiased one.
+/// Attributes epsilon = 1e-5, momentum = 0.9 (the weight of the old value, as in ONNX; PyTorch's is 1 - momentum),
+///           training_mode = 0. running_var takes the biased variance, as ONNX says; PyTorch's takes the unbiased
+///           one.
 /// Layout    any format.
-/// Aliasing  y may be x if no backward follows, dx may be dy; running_mean and running_var are mean
-/// and var, updated. Gradients with h = (x - m) * rstd: dbias = sum dy, dscale = sum dy * h; dx =
-/// dy * scale * rstd with training_mode = 0,
-///           dx = scale * rstd * (dy - mean(dy) - h * mean(dy * h)) otherwise. mean and var have
-///           none.
+/// Aliasing  y may be x if no backward follows, dx may be dy; running_mean and running_var are mean and var, updated.
+/// Gradients with h = (x - m) * rstd: dbias = sum dy, dscale = sum dy * h; dx = dy * scale * rstd with training_mode
+///           = 0, dx = scale * rstd * (dy - mean(dy) - h * mean(dy * h)) otherwise. mean and var have none.
 /// Empty     no elements: running statistics stay, dscale = dbias = 0. C == 0 throws.
 /// Throws    InvalidArgument on a rank, size, type or attribute that does not fit.
 /// ONNX      BatchNormalization, opset 15.

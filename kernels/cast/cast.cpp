@@ -9,7 +9,8 @@ void cast_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
 namespace {
 
 std::vector<TensorType> infer(const Attributes& attributes, Types in) {
-  if (in.size() != 1) throw InvalidArgument(fmt::format("cast takes one input, found {}", in.size()));
+  if (in.size() != 1)
+    throw InvalidArgument(fmt::format("cast takes one input, found {}", in.size()));
   if (!is_float(in[0].dtype))
     throw InvalidArgument(fmt::format("cast needs a floating type, found {}", in[0].str()));
   const std::string_view to = attributes.get_string("to", "");
@@ -25,6 +26,7 @@ const OpSpec cast_op = {
     .onnx = "Cast",
     .infer = infer,
     .differentiable = 0b1,
+    .parameter_inputs = 0b1,
     .layout = LayoutRule::kSame,
     .cpu = {.forward = cast_forward_cpu, .backward = cast_backward_cpu},
 };

@@ -17,7 +17,8 @@ void cast_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
       To* to = out[0].as<To>();
       const std::int64_t count = dy.numel();
 #pragma GCC ivdep
-      for (std::int64_t i = 0; i < count; ++i) to[i] = To(static_cast<float>(to[i]) + static_cast<float>(from[i]));
+      for (std::int64_t i = 0; i < count; ++i)
+        to[i] = To(static_cast<float>(to[i]) + static_cast<float>(from[i]));
     });
   });
 }

@@ -11,7 +11,8 @@ Strides strides_over(const TensorType& y, const TensorType& operand) {
   const int rank = y.shape.rank(), missing = rank - operand.shape.rank();
   const std::int64_t block = operand.channel_block;
   if (block != 1 && block != y.channel_block)
-    throw InvalidArgument(fmt::format("operands in different memory formats: {} and {}", y.str(), operand.str()));
+    throw InvalidArgument(
+        fmt::format("operands in different memory formats: {} and {}", y.str(), operand.str()));
   Strides plain{};
   std::int64_t stride = 1;
   for (int axis = rank; axis-- > missing;) {
@@ -23,22 +24,25 @@ Strides strides_over(const TensorType& y, const TensorType& operand) {
   const auto& s = operand.shape;
   if (block != 1) {
     const std::int64_t pixels = s[2] * s[3];
-    return {s[0] == 1 ? 0 : s[1] * pixels, block == s[1] ? 0 : block * pixels, s[2] == 1 ? 0 : s[3] * block,
-            s[3] == 1 ? 0 : block, 1};
+    return {s[0] == 1 ? 0 : s[1] * pixels, block == s[1] ? 0 : block * pixels,
+            s[2] == 1 ? 0 : s[3] * block, s[3] == 1 ? 0 : block, 1};
   }
   return {plain[0], plain[1] * y.channel_block, plain[2], plain[3], plain[1]};
 }
 
 bool mergeable(const BroadcastWalk::Axis& outer, const BroadcastWalk::Axis& inner) {
-  return outer.a == inner.a * inner.size && outer.b == inner.b * inner.size && outer.t == inner.t * inner.size;
+  return outer.a == inner.a * inner.size && outer.b == inner.b * inner.size &&
+         outer.t == inner.t * inner.size;
 }
 
 }  // namespace
 
 std::vector<TensorType> infer_binary(std::string_view op, Types in) {
-  if (in.size() != 2) throw InvalidArgument(fmt::format("{} takes two inputs, found {}", op, in.size()));
+  if (in.size() != 2)
+    throw InvalidArgument(fmt::format("{} takes two inputs, found {}", op, in.size()));
   for (const TensorType& t : in)
-    if (!is_float(t.dtype)) throw InvalidArgument(fmt::format("{} needs floating types, found {}", op, t.str()));
+    if (!is_float(t.dtype))
+      throw InvalidArgument(fmt::format("{} needs floating types, found {}", op, t.str()));
   const bool low = in[0].dtype == DType::kBf16 || in[1].dtype == DType::kBf16;
   try {
     return {{low ? DType::kBf16 : DType::kF32, broadcast(in[0].shape, in[1].shape)}};
@@ -51,7 +55,8 @@ std::uint64_t binary_flops(const Attributes&, Types in) {
   return static_cast<std::uint64_t>(broadcast(in[0].shape, in[1].shape).numel());
 }
 
-BroadcastWalk::BroadcastWalk(const TensorType& y, const TensorType& a, const TensorType& b, const TensorType& t) {
+BroadcastWalk::BroadcastWalk(const TensorType& y, const TensorType& a, const TensorType& b,
+                             const TensorType& t) {
   const int rank = y.shape.rank();
   std::array<std::int64_t, kMaxAxes> sizes{};
   std::copy_n(y.shape.sizes().begin(), rank, sizes.begin());
@@ -73,8 +78,8 @@ BroadcastWalk::BroadcastWalk(const TensorType& y, const TensorType& a, const Ten
   t_is_dense = t.shape.numel() == y.shape.numel() && t.channel_block == y.channel_block;
 }
 
-std::unique_ptr<OpState> binary_prepare_forward_cpu(const Attributes&, Types in, Types out, std::span<const bool>,
-                                                    std::span<const bool>) {
+std::unique_ptr<OpState> binary_prepare_forward_cpu(const Attributes&, Types in, Types out,
+                                                    std::span<const bool>, std::span<const bool>) {
   return std::make_unique<BinaryForwardState>(BroadcastWalk(out[0], in[0], in[1], out[0]));
 }
 
@@ -87,7 +92,8 @@ std::unique_ptr<OpState> binary_prepare_backward_cpu(const Attributes&, Types in
   if (out_present[1]) state->to_db = std::make_unique<BroadcastWalk>(dy, a, b, out[1]);
   for (std::size_t i = 0; i < 2; ++i)
     if (out_present[i] && out[i].dtype != DType::kF32)
-      state->sum_bytes = std::max(state->sum_bytes, static_cast<std::size_t>(out[i].shape.numel()) * sizeof(float));
+      state->sum_bytes = std::max(state->sum_bytes,
+                                  static_cast<std::size_t>(out[i].shape.numel()) * sizeof(float));
   return state;
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <memory>
 
+#include "common/reduce.hpp"
 #include "op/op.hpp"
 
 namespace phalanx {
@@ -66,8 +67,8 @@ struct BinaryBackwardState final : OpState {
   std::size_t workspace_bytes() const noexcept override { return sum_bytes; }
 };
 
-std::unique_ptr<OpState> binary_prepare_forward_cpu(const Attributes&, Types in, Types out, std::span<const bool>,
-                                                    std::span<const bool>);
+std::unique_ptr<OpState> binary_prepare_forward_cpu(const Attributes&, Types in, Types out,
+                                                    std::span<const bool>, std::span<const bool>);
 /// in: a, b, y, dy, of which dy alone must be present; out: da, db.
 std::unique_ptr<OpState> binary_prepare_backward_cpu(const Attributes&, Types in, Types out,
                                                      std::span<const bool> in_present,
@@ -125,36 +126,27 @@ template <class Op>
 void binary_forward(OpContext& ctx, Inputs in, Outputs out) {
   if (out[0].numel() == 0) return;
   const BroadcastWalk& walk = static_cast<BinaryForwardState*>(ctx.state)->walk;
-  const std::int64_t count = walk.inner().size, stride_a = walk.inner().a, stride_b = walk.inner().b;
+  const std::int64_t count = walk.inner().size, stride_a = walk.inner().a,
+                     stride_b = walk.inner().b;
   with_binary_types(in[0].type.dtype, in[1].type.dtype, [&]<class A, class B, class Y>() {
     walk.for_each_row([&](std::int64_t y, std::int64_t a, std::int64_t b, std::int64_t) {
       Y* to = out[0].as<Y>() + y;
-      with_readers(in[0].as<A>() + a, stride_a, in[1].as<B>() + b, stride_b, [&](auto from_a, auto from_b) {
+      with_readers(in[0].as<A>() + a, stride_a, in[1].as<B>() + b, stride_b,
+                   [&](auto from_a, auto from_b) {
 #pragma GCC ivdep
-        for (std::int64_t i = 0; i < count; ++i) to[i] = Y(Op::value(from_a[i], from_b[i]));
-      });
+                     for (std::int64_t i = 0; i < count; ++i)
+                       to[i] = Y(Op::value(from_a[i], from_b[i]));
+                   });
     });
   });
 }
 
-/// The sum of value(i), i < count, in an order that depends on count only.
-template <class F>
-float sum_of(std::int64_t count, F value) {
-  constexpr std::int64_t kLanes = 16;
-  float lanes[kLanes] = {};
-  const std::int64_t whole = count / kLanes * kLanes;
-  for (std::int64_t i = 0; i < whole; i += kLanes)
-    for (std::int64_t l = 0; l < kLanes; ++l) lanes[l] += value(i + l);
-  for (std::int64_t i = whole; i < count; ++i) lanes[i - whole] += value(i);
-  for (std::int64_t half = kLanes / 2; half > 0; half /= 2)
-    for (std::int64_t l = 0; l < half; ++l) lanes[l] += lanes[l + half];
-  return lanes[0];
-}
-
 /// The gradient of one operand whose shape is that of y: t = value(dy, a, b), or t += that.
 template <class A, class B, class Y, class T, class F>
-void binary_gradient_dense(const BroadcastWalk& walk, const A* a, const B* b, const Y* dy, T* t, bool add, F value) {
-  const std::int64_t count = walk.inner().size, stride_a = walk.inner().a, stride_b = walk.inner().b;
+void binary_gradient_dense(const BroadcastWalk& walk, const A* a, const B* b, const Y* dy, T* t,
+                           bool add, F value) {
+  const std::int64_t count = walk.inner().size, stride_a = walk.inner().a,
+                     stride_b = walk.inner().b;
   walk.for_each_row([&](std::int64_t at_y, std::int64_t at_a, std::int64_t at_b, std::int64_t) {
     const Y* g = dy + at_y;
     T* to = t + at_y;
@@ -162,10 +154,12 @@ void binary_gradient_dense(const BroadcastWalk& walk, const A* a, const B* b, co
       if (add) {
 #pragma GCC ivdep
         for (std::int64_t i = 0; i < count; ++i)
-          to[i] = T(static_cast<float>(to[i]) + value(static_cast<float>(g[i]), from_a[i], from_b[i]));
+          to[i] =
+              T(static_cast<float>(to[i]) + value(static_cast<float>(g[i]), from_a[i], from_b[i]));
       } else {
 #pragma GCC ivdep
-        for (std::int64_t i = 0; i < count; ++i) to[i] = T(value(static_cast<float>(g[i]), from_a[i], from_b[i]));
+        for (std::int64_t i = 0; i < count; ++i)
+          to[i] = T(value(static_cast<float>(g[i]), from_a[i], from_b[i]));
       }
     });
   });
@@ -173,23 +167,27 @@ void binary_gradient_dense(const BroadcastWalk& walk, const A* a, const B* b, co
 
 /// The gradient of an operand that was stretched: t += value(dy, a, b), summed over the stretched axes in memory order.
 template <class A, class B, class Y, class F>
-void binary_gradient_sum(const BroadcastWalk& walk, const A* a, const B* b, const Y* dy, float* t, F value) {
+void binary_gradient_sum(const BroadcastWalk& walk, const A* a, const B* b, const Y* dy, float* t,
+                         F value) {
   const auto [count, stride_a, stride_b, stride_t] = walk.inner();
-  walk.for_each_row([&](std::int64_t at_y, std::int64_t at_a, std::int64_t at_b, std::int64_t at_t) {
-    const Y* g = dy + at_y;
-    float* to = t + at_t;
-    with_readers(a + at_a, stride_a, b + at_b, stride_b, [&](auto from_a, auto from_b) {
-      const auto term = [&](std::int64_t i) { return value(static_cast<float>(g[i]), from_a[i], from_b[i]); };
-      if (stride_t == 0) {
-        *to += sum_of(count, term);
-      } else if (stride_t == 1) {
+  walk.for_each_row(
+      [&](std::int64_t at_y, std::int64_t at_a, std::int64_t at_b, std::int64_t at_t) {
+        const Y* g = dy + at_y;
+        float* to = t + at_t;
+        with_readers(a + at_a, stride_a, b + at_b, stride_b, [&](auto from_a, auto from_b) {
+          const auto term = [&](std::int64_t i) {
+            return value(static_cast<float>(g[i]), from_a[i], from_b[i]);
+          };
+          if (stride_t == 0) {
+            *to += sum_of(count, term);
+          } else if (stride_t == 1) {
 #pragma GCC ivdep
-        for (std::int64_t i = 0; i < count; ++i) to[i] += term(i);
-      } else {
-        for (std::int64_t i = 0; i < count; ++i) to[i * stride_t] += term(i);
-      }
-    });
-  });
+            for (std::int64_t i = 0; i < count; ++i) to[i] += term(i);
+          } else {
+            for (std::int64_t i = 0; i < count; ++i) to[i * stride_t] += term(i);
+          }
+        });
+      });
 }
 
 template <class A, class B, class Y, class F>
@@ -206,7 +204,8 @@ void binary_gradient(OpContext& ctx, const BroadcastWalk& walk, const A* a, cons
       auto* sum = reinterpret_cast<float*>(ctx.workspace.data());
       std::fill_n(sum, count, 0.0f);
       binary_gradient_sum(walk, a, b, dy, sum, value);
-      for (std::int64_t i = 0; i < count; ++i) t[i] = T(sum[i] + (add ? static_cast<float>(t[i]) : 0.0f));
+      for (std::int64_t i = 0; i < count; ++i)
+        t[i] = T(sum[i] + (add ? static_cast<float>(t[i]) : 0.0f));
     }
   });
 }
@@ -218,7 +217,8 @@ void binary_backward(OpContext& ctx, Inputs in, Outputs out) {
   const ConstTensorView& dy = in[3];
   if (dy.numel() == 0) {
     for (std::size_t i = 0; i < 2; ++i)
-      if (out[i] && !ctx.adds_to(i)) std::fill_n(out[i].as<std::byte>(), out[i].type.size_bytes(), std::byte{0});
+      if (out[i] && !ctx.adds_to(i))
+        std::fill_n(out[i].as<std::byte>(), out[i].type.size_bytes(), std::byte{0});
     return;
   }
   // Operators whose gradients read neither operand get dy in their place.
@@ -227,9 +227,11 @@ void binary_backward(OpContext& ctx, Inputs in, Outputs out) {
     with_binary_types(a.type.dtype, b.type.dtype, [&]<class A, class B, class>() {
       const auto write = [&](std::size_t i) {
         if (!out[i]) return;
-        const auto value = [i](float g, float x, float z) { return i == 0 ? Op::da(g, x, z) : Op::db(g, x, z); };
-        binary_gradient(ctx, i == 0 ? *state.to_da : *state.to_db, a.as<A>(), b.as<B>(), dy.as<Y>(), out[i],
-                        ctx.adds_to(i), value);
+        const auto value = [i](float g, float x, float z) {
+          return i == 0 ? Op::da(g, x, z) : Op::db(g, x, z);
+        };
+        binary_gradient(ctx, i == 0 ? *state.to_da : *state.to_db, a.as<A>(), b.as<B>(), dy.as<Y>(),
+                        out[i], ctx.adds_to(i), value);
       };
       const bool da_is_dy = out[0].data == dy.data;  // then it is written last
       write(da_is_dy ? 1 : 0);

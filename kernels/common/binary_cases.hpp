@@ -22,16 +22,21 @@ template <double (*kValue)(double, double)>
 void binary_reference(const Attributes&, Types types, OpCases::Vectors in, OpCases::Vectors out) {
   const Shape y = broadcast(types[0].shape, types[1].shape);
   for (std::int64_t i = 0; i < y.numel(); ++i)
-    out[0][i] = kValue(in[0][broadcast_source(y, types[0].shape, i)], in[1][broadcast_source(y, types[1].shape, i)]);
+    out[0][i] = kValue(in[0][broadcast_source(y, types[0].shape, i)],
+                       in[1][broadcast_source(y, types[1].shape, i)]);
 }
 
 /// Two f32 inputs of these sizes.
-inline std::vector<TensorType> two_f32(std::initializer_list<std::int64_t> a, std::initializer_list<std::int64_t> b) {
+inline std::vector<TensorType> two_f32(std::initializer_list<std::int64_t> a,
+                                       std::initializer_list<std::int64_t> b) {
   return {{DType::kF32, Shape(a)}, {DType::kF32, Shape(b)}};
 }
 
-/// Shapes that every such operator must get right; `fill` is what the operator can divide by.
+/// Every way in which shapes broadcast and memory formats meet.
 std::vector<OpCases::Case> binary_broadcast_cases(const std::vector<Fill>& fill);
+
+/// A few of them, for operators that share the walk with another that is tested in full.
+std::vector<OpCases::Case> binary_cases(const std::vector<Fill>& fill);
 
 /// What infer_binary refuses.
 std::vector<OpCases::Refusal> binary_refusals();

@@ -19,7 +19,8 @@ struct ExpParts {
 
 inline ExpParts exp_parts(float x) {
   constexpr float kLog2E = 1.44269504f, kLn2High = 0x1.62e4p-1f, kLn2Low = 1.42860682e-6f;
-  constexpr float kRound = 0x1.8p23f;  // adding it rounds to an integer and leaves that in the low bits
+  constexpr float kRound =
+      0x1.8p23f;  // adding it rounds to an integer and leaves that in the low bits
   const float t = x * kLog2E + kRound, n = t - kRound;
   const float r = (x - n * kLn2High) - n * kLn2Low;
   float q = 1.3946474e-3f;

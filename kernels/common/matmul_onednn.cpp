@@ -3,13 +3,15 @@
 
 namespace phalanx {
 
-MatmulOnednn::MatmulOnednn(const MatrixDesc& a, const MatrixDesc& b, const MatrixDesc& dst, bool bias, float scale,
-                           bool accumulate, Stream& stream)
+MatmulOnednn::MatmulOnednn(const MatrixDesc& a, const MatrixDesc& b, const MatrixDesc& dst,
+                           bool bias, float scale, bool accumulate, Stream& stream)
     : has_bias_(bias) {
   const bool convert = b.dtype != a.dtype;
   MatrixDesc typed_b = b;
   typed_b.dtype = a.dtype;
-  auto b_desc = convert ? dnnl::memory::desc(b.sizes, to_dnnl(a.dtype), dnnl::memory::format_tag::any) : typed_b.desc();
+  auto b_desc = convert
+                    ? dnnl::memory::desc(b.sizes, to_dnnl(a.dtype), dnnl::memory::format_tag::any)
+                    : typed_b.desc();
   dnnl::primitive_attr attributes = dnnl_attributes();
   if (scale != 1.0f) attributes.set_output_scales(0, {scale});
   if (accumulate) {
@@ -19,7 +21,8 @@ MatmulOnednn::MatmulOnednn(const MatrixDesc& a, const MatrixDesc& b, const Matri
   }
   dnnl::memory::dims bias_sizes(dst.sizes.size(), 1);
   bias_sizes.back() = dst.sizes.back();
-  const dnnl::memory::desc bias_desc(bias_sizes, dnnl::memory::data_type::f32, dnnl::memory::dims(bias_sizes.size(), 1));
+  const dnnl::memory::desc bias_desc(bias_sizes, dnnl::memory::data_type::f32,
+                                     dnnl::memory::dims(bias_sizes.size(), 1));
   const dnnl::matmul::desc desc = bias ? dnnl::matmul::desc(a.desc(), b_desc, bias_desc, dst.desc())
                                        : dnnl::matmul::desc(a.desc(), b_desc, dst.desc());
   const dnnl::matmul::primitive_desc pd(desc, attributes, cpu_engine());
@@ -31,7 +34,8 @@ MatmulOnednn::MatmulOnednn(const MatrixDesc& a, const MatrixDesc& b, const Matri
   if (bias) product_.add(DNNL_ARG_BIAS, bias_desc);
   workspace_bytes_ = pd.scratchpad_desc().get_size();
   if (convert) {
-    const dnnl::reorder::primitive_desc reorder(cpu_engine(), b.desc(), cpu_engine(), pd.weights_desc());
+    const dnnl::reorder::primitive_desc reorder(cpu_engine(), b.desc(), cpu_engine(),
+                                                pd.weights_desc());
     convert_ = DnnlCall(dnnl::reorder(reorder));
     convert_.add(DNNL_ARG_FROM, b.desc());
     convert_.add(DNNL_ARG_TO, pd.weights_desc());

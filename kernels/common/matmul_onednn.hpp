@@ -24,11 +24,12 @@ struct MatrixDesc {
 class MatmulOnednn {
  public:
   MatmulOnednn() = default;
-  MatmulOnednn(const MatrixDesc& a, const MatrixDesc& b, const MatrixDesc& dst, bool bias, float scale,
-               bool accumulate, Stream& stream);
+  MatmulOnednn(const MatrixDesc& a, const MatrixDesc& b, const MatrixDesc& dst, bool bias,
+               float scale, bool accumulate, Stream& stream);
 
   std::size_t workspace_bytes() const noexcept { return workspace_bytes_; }
-  void run(const void* a, const void* b, const void* bias, void* dst, void* workspace, std::uint64_t version);
+  void run(const void* a, const void* b, const void* bias, void* dst, void* workspace,
+           std::uint64_t version);
   explicit operator bool() const noexcept { return static_cast<bool>(product_); }
 
  private:

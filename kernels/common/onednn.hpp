@@ -33,10 +33,13 @@ inline dnnl::memory::desc to_dnnl(const TensorType& type) {
   dnnl::memory::dims dims(sizes.begin(), sizes.end());
   if (dims.empty()) dims = {1};
   using tag = dnnl::memory::format_tag;
-  if (type.channel_block == 16 && type.shape[1] != 16) return {dims, to_dnnl(type.dtype), tag::nChw16c};
-  if (type.channel_block == 8 && type.shape[1] != 8) return {dims, to_dnnl(type.dtype), tag::nChw8c};
+  if (type.channel_block == 16 && type.shape[1] != 16)
+    return {dims, to_dnnl(type.dtype), tag::nChw16c};
+  if (type.channel_block == 8 && type.shape[1] != 8)
+    return {dims, to_dnnl(type.dtype), tag::nChw8c};
   if (type.channel_block != 1) {
-    require(type.channel_block == type.shape[1], "oneDNN knows the channel blocks 8, 16 and all channels");
+    require(type.channel_block == type.shape[1],
+            "oneDNN knows the channel blocks 8, 16 and all channels");
     return {dims, to_dnnl(type.dtype), tag::nhwc};
   }
   dnnl::memory::dims strides(dims.size());
@@ -60,7 +63,8 @@ inline dnnl::primitive_attr dnnl_attributes() {
 class DnnlCall {
  public:
   DnnlCall() = default;
-  explicit DnnlCall(const dnnl::primitive& primitive) : primitive_(primitive), stream_(cpu_engine()) {}
+  explicit DnnlCall(const dnnl::primitive& primitive)
+      : primitive_(primitive), stream_(cpu_engine()) {}
 
   /// Adds an argument; addresses are given to run() in the order of these calls.
   void add(int argument, const dnnl::memory::desc& desc) {
@@ -69,10 +73,12 @@ class DnnlCall {
   }
   void run(std::initializer_list<const void*> addresses) {
     std::size_t i = 0;
-    for (const void* address : addresses) memories_[i++].set_data_handle(const_cast<void*>(address));
-    const dnnl_status_t status = dnnl_primitive_execute(primitive_.get(), stream_.get(),
-                                                        static_cast<int>(arguments_.size()), arguments_.data());
-    if (status != dnnl_success) throw DeviceError(fmt::format("oneDNN: status {}", static_cast<int>(status)));
+    for (const void* address : addresses)
+      memories_[i++].set_data_handle(const_cast<void*>(address));
+    const dnnl_status_t status = dnnl_primitive_execute(
+        primitive_.get(), stream_.get(), static_cast<int>(arguments_.size()), arguments_.data());
+    if (status != dnnl_success)
+      throw DeviceError(fmt::format("oneDNN: status {}", static_cast<int>(status)));
   }
   explicit operator bool() const noexcept { return static_cast<bool>(primitive_); }
 

@@ -9,8 +9,10 @@ namespace phalanx {
 
 /// infer() of an operator with one floating input and an output of the same type.
 inline std::vector<TensorType> infer_unary(std::string_view op, Types in) {
-  if (in.size() != 1) throw InvalidArgument(fmt::format("{} takes one input, found {}", op, in.size()));
-  if (!is_float(in[0].dtype)) throw InvalidArgument(fmt::format("{} needs a floating type, found {}", op, in[0].str()));
+  if (in.size() != 1)
+    throw InvalidArgument(fmt::format("{} takes one input, found {}", op, in.size()));
+  if (!is_float(in[0].dtype))
+    throw InvalidArgument(fmt::format("{} needs a floating type, found {}", op, in[0].str()));
   return {in[0]};
 }
 

@@ -9,7 +9,8 @@ namespace phalanx {
 
 /// The kernel of an operator whose output is its input under another shape, for runs in which they do not share memory.
 inline void copy_bytes(ConstTensorView from, TensorView to) {
-  if (from.data != to.data && from.type.size_bytes() > 0) std::memcpy(to.data, from.data, from.type.size_bytes());
+  if (from.data != to.data && from.type.size_bytes() > 0)
+    std::memcpy(to.data, from.data, from.type.size_bytes());
 }
 
 }  // namespace phalanx

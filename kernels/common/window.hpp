@@ -68,8 +68,8 @@ struct Window2d {
 /// The window of a convolution or pooling over images of height x width, from ONNX's attributes
 /// strides, pads [top, left, bottom, right], dilations, auto_pad (NOTSET, VALID, SAME_UPPER,
 /// SAME_LOWER) and ceil_mode. As in PyTorch and in ONNX since opset 22, ceil_mode drops a last
-/// window that would begin in the padding behind the input. Throws    InvalidArgument, beginning
-/// with `op`, if an attribute is malformed or no window fits.
+/// window that would begin in the padding behind the input.
+/// Throws    InvalidArgument, beginning with `op`, if an attribute is malformed or no window fits.
 Window2d window_2d(std::string_view op, const Attributes& attributes, std::int64_t height,
                    std::int64_t width, const Ints& kernel_shape);
 

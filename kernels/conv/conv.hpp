@@ -10,21 +10,19 @@ namespace phalanx {
 ///   y[n, o, p, q] = b[o] + sum_{i, r, s} x[n, g(o) * C/G + i, p*stride_h - pad_top + r*dilation_h,
 ///   ...] * w[o, i, r, s]
 ///
-/// Shapes    x [N, C, H, W]; w [O, C/G, R, S]; b [O], optional; y [N, O, P, Q]. G = group divides C
-/// and O. Types     x, y f32 or bf16; w, b f32, converted and packed once per parameter version.
-/// Sums are f32. Attributes strides = [1, 1], pads = [0, 0, 0, 0] (top, left, bottom, right),
-/// dilations = [1, 1], group = 1,
+/// Shapes    x [N, C, H, W]; w [O, C/G, R, S]; b [O], optional; y [N, O, P, Q]. G = group divides C and O.
+/// Types     x, y f32 or bf16; w, b f32, converted and packed once per parameter version. Sums are f32.
+/// Attributes strides = [1, 1], pads = [0, 0, 0, 0] (top, left, bottom, right), dilations = [1, 1], group = 1,
 ///           auto_pad = "NOTSET"; kernel_shape, if given, must be that of w.
-/// Layout    the kernel asks oneDNN: channel blocks of 16 where they divide C and O; x plain if C
-/// <= 4 (the first
+/// Layout    the kernel asks oneDNN: channel blocks of 16 where they divide C and O; x plain if C <= 4 (the first
 ///           layer); channels last otherwise. Any other format works too, more slowly.
 /// Aliasing  none.
 /// Gradients dx overwrites; dw, db are added to on request, and are f32 whatever x is.
-/// Threads   forward and dx use OpenMP's threads; dw and db one, so that equal inputs give equal
-/// bits whatever their number. Empty     N == 0: nothing to compute, dw and db become 0 unless they
-/// are added to. A size of 0 elsewhere throws. Throws    InvalidArgument on a rank, size, type or
-/// attribute that does not fit; Unsupported if oneDNN has no kernel
-///           for the type on this processor.
+/// Threads   forward and dx use OpenMP's threads; dw and db one, so that equal inputs give equal bits whatever their
+///           number.
+/// Empty     N == 0: nothing to compute, dw and db become 0 unless they are added to. A size of 0 elsewhere throws.
+/// Throws    InvalidArgument on a rank, size, type or attribute that does not fit; Unsupported if oneDNN has no
+///           kernel for the type on this processor.
 /// ONNX      Conv, opset 11, two spatial axes.
 extern const OpSpec conv_op;
 

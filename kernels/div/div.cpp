@@ -13,6 +13,7 @@ const OpSpec div_op = {
     .onnx = "Div",
     .infer = [](const Attributes&, Types in) { return infer_binary("div", in); },
     .differentiable = 0b11,
+    .parameter_inputs = 0b11,
     .needs_inputs = 0b11,
     .layout = LayoutRule::kSame,
     .aliases = kBinaryAliases,

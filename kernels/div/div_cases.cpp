@@ -13,7 +13,7 @@ extern const OpCases div_cases;
 const OpCases div_cases = {
     .op = &div_op,
     .reference = binary_reference<value>,
-    .cases = binary_broadcast_cases({Fill::kNormal, Fill::kPositive}),
+    .cases = binary_cases({Fill::kNormal, Fill::kPositive}),
     .refusals = binary_refusals(),
     .low_precision = 0b11,
 };

@@ -14,6 +14,8 @@ struct Div {
 }  // namespace
 
 void div_forward_cpu(OpContext& ctx, Inputs in, Outputs out) { binary_forward<Div>(ctx, in, out); }
-void div_backward_cpu(OpContext& ctx, Inputs in, Outputs out) { binary_backward<Div>(ctx, in, out); }
+void div_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
+  binary_backward<Div>(ctx, in, out);
+}
 
 }  // namespace phalanx

@@ -13,7 +13,8 @@ std::vector<TensorType> infer(const Attributes& attributes, Types in) {
   const Shape& x = in[0].shape;
   std::int64_t axis = attributes.get_int("axis", 1);
   if (axis < -x.rank() || axis > x.rank())
-    throw InvalidArgument(fmt::format("flatten: axis {} does not exist in shape {}", axis, x.str()));
+    throw InvalidArgument(
+        fmt::format("flatten: axis {} does not exist in shape {}", axis, x.str()));
   if (axis < 0) axis += x.rank();
   const int a = static_cast<int>(axis);
   return {{in[0].dtype, Shape{x.product(0, a), x.product(a, x.rank())}}};

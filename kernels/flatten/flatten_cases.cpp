@@ -5,7 +5,9 @@
 namespace phalanx {
 namespace {
 
-void reference(const Attributes&, Types, OpCases::Vectors in, OpCases::Vectors out) { out[0] = in[0]; }
+void reference(const Attributes&, Types, OpCases::Vectors in, OpCases::Vectors out) {
+  out[0] = in[0];
+}
 
 }  // namespace
 
@@ -16,10 +18,16 @@ const OpCases flatten_cases = {
     .cases =
         {
             {.name = "image",
-             .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{n, 3, 4, 5}}}; }},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n, 3, 4, 5}}};
+                 }},
             {.name = "last axis kept",
              .attributes = {{"axis", std::int64_t{-1}}},
-             .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{n, 3, 4}}}; }},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n, 3, 4}}};
+                 }},
         },
     .refusals = {{.name = "no such axis",
                   .attributes = {{"axis", std::int64_t{3}}},

@@ -5,10 +5,10 @@ namespace phalanx {
 
 void gemm_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void gemm_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> gemm_prepare_forward_cpu(const Attributes&, Types, Types, std::span<const bool>,
-                                                  std::span<const bool>);
-std::unique_ptr<OpState> gemm_prepare_backward_cpu(const Attributes&, Types, Types, std::span<const bool>,
-                                                   std::span<const bool>);
+std::unique_ptr<OpState> gemm_prepare_forward_cpu(const Attributes&, Types, Types,
+                                                  std::span<const bool>, std::span<const bool>);
+std::unique_ptr<OpState> gemm_prepare_backward_cpu(const Attributes&, Types, Types,
+                                                   std::span<const bool>, std::span<const bool>);
 
 GemmSizes gemm_sizes(const Attributes& attributes, const Shape& a, const Shape& b) {
   GemmSizes s{};
@@ -28,28 +28,33 @@ std::vector<TensorType> infer(const Attributes& attributes, Types in) {
   require(in.size() == 2 || in.size() == 3, "gemm takes two or three inputs");
   const TensorType &a = in[0], &b = in[1];
   if (a.shape.rank() != 2 || b.shape.rank() != 2)
-    throw InvalidArgument(fmt::format("gemm multiplies matrices, found {} and {}", a.shape.str(), b.shape.str()));
+    throw InvalidArgument(
+        fmt::format("gemm multiplies matrices, found {} and {}", a.shape.str(), b.shape.str()));
   if (!is_float(a.dtype) || (b.dtype != a.dtype && b.dtype != DType::kF32))
-    throw InvalidArgument(fmt::format("gemm: b must be {} or f32, found {}", name(a.dtype), name(b.dtype)));
+    throw InvalidArgument(
+        fmt::format("gemm: b must be {} or f32, found {}", name(a.dtype), name(b.dtype)));
   const GemmSizes s = gemm_sizes(attributes, a.shape, b.shape);
   require(!s.trans_a || a.dtype == b.dtype, "gemm: with transA = 1, a and b must have one type");
   const std::int64_t k_of_b = b.shape[s.trans_b ? 1 : 0];
   if (s.k != k_of_b)
-    throw InvalidArgument(fmt::format("gemm: the inner sizes differ: {} of {}{} and {} of {}{}", s.k, a.shape.str(),
-                                      s.trans_a ? " transposed" : "", k_of_b, b.shape.str(),
-                                      s.trans_b ? " transposed" : ""));
+    throw InvalidArgument(fmt::format("gemm: the inner sizes differ: {} of {}{} and {} of {}{}",
+                                      s.k, a.shape.str(), s.trans_a ? " transposed" : "", k_of_b,
+                                      b.shape.str(), s.trans_b ? " transposed" : ""));
   const Shape y{s.m, s.n};
   if (in.size() == 3) {
-    if (in[2].dtype != DType::kF32) throw InvalidArgument(fmt::format("gemm: c must be f32, found {}", in[2].str()));
+    if (in[2].dtype != DType::kF32)
+      throw InvalidArgument(fmt::format("gemm: c must be f32, found {}", in[2].str()));
     if (in[2].shape.rank() > 2 || !(broadcast(in[2].shape, y) == y))
-      throw InvalidArgument(fmt::format("gemm: c {} does not broadcast to {}", in[2].shape.str(), y.str()));
+      throw InvalidArgument(
+          fmt::format("gemm: c {} does not broadcast to {}", in[2].shape.str(), y.str()));
   }
   return {{a.dtype, y}};
 }
 
 std::uint64_t flops(const Attributes& attributes, Types in) {
   const GemmSizes s = gemm_sizes(attributes, in[0].shape, in[1].shape);
-  return 2 * static_cast<std::uint64_t>(s.m) * static_cast<std::uint64_t>(s.n) * static_cast<std::uint64_t>(s.k);
+  return 2 * static_cast<std::uint64_t>(s.m) * static_cast<std::uint64_t>(s.n) *
+         static_cast<std::uint64_t>(s.k);
 }
 
 }  // namespace

@@ -22,7 +22,9 @@ Strides strides_over(const Shape& c, std::int64_t m, std::int64_t n) {
   return {rows == m && m > 1 ? columns : 0, columns == n && n > 1 ? 1 : 0};
 }
 
-bool is_row(const Shape& c, std::int64_t n) { return c.numel() == n && c.rank() >= 1 && c[-1] == n; }
+bool is_row(const Shape& c, std::int64_t n) {
+  return c.numel() == n && c.rank() >= 1 && c[-1] == n;
+}
 
 struct ForwardState final : OpState {
   MatmulOnednn product;
@@ -47,7 +49,8 @@ void add_c(const GemmSizes& s, const ConstTensorView& c, T* y) {
   const Strides at = strides_over(c.shape(), s.m, s.n);
   for (std::int64_t i = 0; i < s.m; ++i)
     for (std::int64_t j = 0; j < s.n; ++j)
-      y[i * s.n + j] = T(static_cast<float>(y[i * s.n + j]) + s.beta * c.as<float>()[i * at.row + j * at.column]);
+      y[i * s.n + j] = T(static_cast<float>(y[i * s.n + j]) +
+                         s.beta * c.as<float>()[i * at.row + j * at.column]);
 }
 
 /// Rows are added in order, so equal inputs give equal bits. A row or everything in one sum: in double, for it cancels.
@@ -74,15 +77,17 @@ void sum_into_c(const GemmSizes& s, const T* dy, const TensorView& dc, bool add)
 }  // namespace
 
 std::unique_ptr<OpState> gemm_prepare_forward_cpu(const Attributes& attributes, Types in, Types out,
-                                                  std::span<const bool> in_present, std::span<const bool>) {
+                                                  std::span<const bool> in_present,
+                                                  std::span<const bool>) {
   const GemmSizes s = gemm_sizes(attributes, in[0].shape, in[1].shape);
   auto state = std::make_unique<ForwardState>();
   if (s.m == 0 || s.n == 0 || s.k == 0) return state;
   const bool has_c = in.size() == 3 && in_present[2];
   // oneDNN scales the bias along with the product, so it may only join in when both factors are 1.
   state->bias_inside = has_c && is_row(in[2].shape, s.n) && s.alpha == 1.0f && s.beta == 1.0f;
-  state->product = MatmulOnednn(matrix(s.m, s.k, s.trans_a, in[0].dtype), matrix(s.k, s.n, s.trans_b, in[1].dtype),
-                                matrix(s.m, s.n, false, out[0].dtype), state->bias_inside, s.alpha, false, host());
+  state->product = MatmulOnednn(
+      matrix(s.m, s.k, s.trans_a, in[0].dtype), matrix(s.k, s.n, s.trans_b, in[1].dtype),
+      matrix(s.m, s.n, false, out[0].dtype), state->bias_inside, s.alpha, false, host());
   return state;
 }
 
@@ -92,31 +97,39 @@ void gemm_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   const ConstTensorView c = in.size() == 3 ? in[2] : ConstTensorView{};
   with_float_type(out[0].type.dtype, [&]<class T>() {
     if (state.product)
-      state.product.run(in[0].data, in[1].data, c.data, out[0].data, ctx.workspace.data(), ctx.parameter_version);
+      state.product.run(in[0].data, in[1].data, c.data, out[0].data, ctx.workspace.data(),
+                        ctx.parameter_version);
     else
       std::fill_n(out[0].as<T>(), out[0].numel(), T(0.0f));
     if (c && !state.bias_inside) add_c(s, c, out[0].as<T>());
   });
 }
 
-std::unique_ptr<OpState> gemm_prepare_backward_cpu(const Attributes& attributes, Types in, Types out,
-                                                   std::span<const bool>, std::span<const bool> out_present) {
+std::unique_ptr<OpState> gemm_prepare_backward_cpu(const Attributes& attributes, Types in,
+                                                   Types out, std::span<const bool>,
+                                                   std::span<const bool> out_present) {
   // in: a, b, c, y, dy (a dense layer without bias has no c); out: da, db, dc
   const GemmSizes s = gemm_sizes(attributes, in[0].shape, in[1].shape);
   const DType type = in.back().dtype;
   auto state = std::make_unique<BackwardState>();
   if (s.m == 0 || s.n == 0 || s.k == 0) return state;
   const MatrixDesc dy = matrix(s.m, s.n, false, type), dy_t = matrix(s.n, s.m, true, type);
-  const MatrixDesc b_t = matrix(s.n, s.k, !s.trans_b, in[1].dtype), b = matrix(s.k, s.n, s.trans_b, in[1].dtype);
+  const MatrixDesc b_t = matrix(s.n, s.k, !s.trans_b, in[1].dtype),
+                   b = matrix(s.k, s.n, s.trans_b, in[1].dtype);
   if (out_present[0])
-    state->da = s.trans_a ? MatmulOnednn(b, dy_t, matrix(s.k, s.m, false, out[0].dtype), false, s.alpha, false, host())
-                          : MatmulOnednn(dy, b_t, matrix(s.m, s.k, false, out[0].dtype), false, s.alpha, false, host());
+    state->da = s.trans_a ? MatmulOnednn(b, dy_t, matrix(s.k, s.m, false, out[0].dtype), false,
+                                         s.alpha, false, host())
+                          : MatmulOnednn(dy, b_t, matrix(s.m, s.k, false, out[0].dtype), false,
+                                         s.alpha, false, host());
   if (out_present[1]) {
-    const MatrixDesc a = matrix(s.m, s.k, s.trans_a, in[0].dtype), a_t = matrix(s.k, s.m, !s.trans_a, in[0].dtype);
+    const MatrixDesc a = matrix(s.m, s.k, s.trans_a, in[0].dtype),
+                     a_t = matrix(s.k, s.m, !s.trans_a, in[0].dtype);
     for (bool accumulate : {false, true}) {
       MatmulOnednn& db = accumulate ? state->db_add : state->db;
-      db = s.trans_b ? MatmulOnednn(dy_t, a, matrix(s.n, s.k, false, out[1].dtype), false, s.alpha, accumulate, host())
-                     : MatmulOnednn(a_t, dy, matrix(s.k, s.n, false, out[1].dtype), false, s.alpha, accumulate, host());
+      db = s.trans_b ? MatmulOnednn(dy_t, a, matrix(s.n, s.k, false, out[1].dtype), false, s.alpha,
+                                    accumulate, host())
+                     : MatmulOnednn(a_t, dy, matrix(s.k, s.n, false, out[1].dtype), false, s.alpha,
+                                    accumulate, host());
     }
   }
   return state;
@@ -130,9 +143,11 @@ void gemm_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   with_float_type(dy.type.dtype, [&]<class T>() {
     if (out[1]) {
       if (state.db && s.trans_b)
-        (ctx.adds_to(1) ? state.db_add : state.db).run(dy.data, in[0].data, nullptr, out[1].data, workspace, 0);
+        (ctx.adds_to(1) ? state.db_add : state.db)
+            .run(dy.data, in[0].data, nullptr, out[1].data, workspace, 0);
       else if (state.db)
-        (ctx.adds_to(1) ? state.db_add : state.db).run(in[0].data, dy.data, nullptr, out[1].data, workspace, 0);
+        (ctx.adds_to(1) ? state.db_add : state.db)
+            .run(in[0].data, dy.data, nullptr, out[1].data, workspace, 0);
       else if (!ctx.adds_to(1))
         std::fill_n(out[1].as<std::byte>(), out[1].type.size_bytes(), std::byte{0});
     }

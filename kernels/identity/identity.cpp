@@ -9,7 +9,8 @@ void identity_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
 namespace {
 
 std::vector<TensorType> infer(const Attributes&, Types in) {
-  if (in.size() != 1) throw InvalidArgument(fmt::format("identity takes one input, found {}", in.size()));
+  if (in.size() != 1)
+    throw InvalidArgument(fmt::format("identity takes one input, found {}", in.size()));
   return {in[0]};
 }
 

@@ -5,7 +5,9 @@
 namespace phalanx {
 namespace {
 
-void reference(const Attributes&, Types, OpCases::Vectors in, OpCases::Vectors out) { out[0] = in[0]; }
+void reference(const Attributes&, Types, OpCases::Vectors in, OpCases::Vectors out) {
+  out[0] = in[0];
+}
 
 }  // namespace
 
@@ -15,9 +17,16 @@ const OpCases identity_cases = {
     .reference = reference,
     .cases =
         {
-            {.name = "vector", .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{n}}}; }},
+            {.name = "vector",
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n}}};
+                 }},
             {.name = "image",
-             .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{n, 32, 3, 2}}}; }},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n, 32, 3, 2}}};
+                 }},
         },
     .refusals = {{.name = "two inputs",
                   .inputs = {{DType::kF32, Shape{3}}, {DType::kF32, Shape{3}}},

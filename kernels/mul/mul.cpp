@@ -13,6 +13,7 @@ const OpSpec mul_op = {
     .onnx = "Mul",
     .infer = [](const Attributes&, Types in) { return infer_binary("mul", in); },
     .differentiable = 0b11,
+    .parameter_inputs = 0b11,
     .needs_inputs = 0b11,
     .layout = LayoutRule::kSame,
     .aliases = kBinaryAliases,

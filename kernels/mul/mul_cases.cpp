@@ -13,7 +13,7 @@ extern const OpCases mul_cases;
 const OpCases mul_cases = {
     .op = &mul_op,
     .reference = binary_reference<value>,
-    .cases = binary_broadcast_cases({}),
+    .cases = binary_cases({}),
     .refusals = binary_refusals(),
     .low_precision = 0b11,
 };

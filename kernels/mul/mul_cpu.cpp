@@ -14,6 +14,8 @@ struct Mul {
 }  // namespace
 
 void mul_forward_cpu(OpContext& ctx, Inputs in, Outputs out) { binary_forward<Mul>(ctx, in, out); }
-void mul_backward_cpu(OpContext& ctx, Inputs in, Outputs out) { binary_backward<Mul>(ctx, in, out); }
+void mul_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
+  binary_backward<Mul>(ctx, in, out);
+}
 
 }  // namespace phalanx

@@ -20,11 +20,17 @@ const OpCases relu_cases = {
     .cases =
         {
             {.name = "vector",
-             .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{n}}}; },
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n}}};
+                 },
              .fill = {Fill::kAwayFromZero},
              .benchmark_n = 1 << 22},
             {.name = "image",
-             .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{n, 32, 5, 3}}}; },
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n, 32, 5, 3}}};
+                 },
              .fill = {Fill::kAwayFromZero}},
         },
     .refusals = {{.name = "integers", .inputs = {{DType::kI64, Shape{3}}}, .message = "floating"}},

@@ -11,7 +11,8 @@ namespace {
 std::vector<TensorType> infer(const Attributes& attributes, Types in) {
   require(in.size() == 1, "reorder takes one input");
   if (in[0].shape.rank() != 4 || !is_float(in[0].dtype))
-    throw InvalidArgument(fmt::format("reorder needs floating images [N, C, H, W], found {}", in[0].str()));
+    throw InvalidArgument(
+        fmt::format("reorder needs floating images [N, C, H, W], found {}", in[0].str()));
   return {{in[0].dtype, in[0].shape, attributes.get_int("channel_block", 1)}};
 }
 

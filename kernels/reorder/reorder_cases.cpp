@@ -6,7 +6,9 @@ namespace phalanx {
 namespace {
 
 // Oracle vectors are in logical order, so another memory format changes nothing.
-void reference(const Attributes&, Types, OpCases::Vectors in, OpCases::Vectors out) { out[0] = in[0]; }
+void reference(const Attributes&, Types, OpCases::Vectors in, OpCases::Vectors out) {
+  out[0] = in[0];
+}
 
 }  // namespace
 
@@ -18,11 +20,17 @@ const OpCases reorder_cases = {
         {
             {.name = "to blocks of 16",
              .attributes = {{"channel_block", std::int64_t{16}}},
-             .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{n, 48, 3, 5}}}; },
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n, 48, 3, 5}}};
+                 },
              .benchmark_n = 64},
             {.name = "to channels last",
              .attributes = {{"channel_block", std::int64_t{3}}},
-             .inputs = [](std::int64_t n) { return std::vector{TensorType{DType::kF32, Shape{n, 3, 7, 2}}}; }},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n, 3, 7, 2}}};
+                 }},
         },
     .refusals = {{.name = "a block that does not divide",
                   .attributes = {{"channel_block", std::int64_t{16}}},

@@ -11,7 +11,8 @@ namespace {
 
 std::vector<TensorType> infer(const Attributes& attributes, Types in) {
   if (in.size() != 4)
-    throw InvalidArgument(fmt::format("sgd takes w, g, v (may be absent) and hyper, found {} inputs", in.size()));
+    throw InvalidArgument(
+        fmt::format("sgd takes w, g, v (may be absent) and hyper, found {} inputs", in.size()));
   const bool has_v = !(in[2] == TensorType());
   check_optimizer_vectors("sgd", in.first(has_v ? 3 : 2));
   check_hyper("sgd", in[3], 4);
@@ -29,7 +30,8 @@ const OpSpec sgd_op = {
     .infer = infer,
     .optional_inputs = 0b0100,
     .aliases = kAliases,
-    .flops = [](const Attributes&, Types in) { return 6 * static_cast<std::uint64_t>(in[0].shape.numel()); },
+    .flops = [](const Attributes&,
+                Types in) { return 6 * static_cast<std::uint64_t>(in[0].shape.numel()); },
     .cpu = {.forward = sgd_forward_cpu},
 };
 

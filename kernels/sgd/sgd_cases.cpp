@@ -5,10 +5,12 @@
 namespace phalanx {
 namespace {
 
-void reference(const Attributes& attributes, Types types, OpCases::Vectors in, OpCases::Vectors out) {
+void reference(const Attributes& attributes, Types types, OpCases::Vectors in,
+               OpCases::Vectors out) {
   const bool has_v = !(types[2] == TensorType());
   const bool nesterov = attributes.get_int("nesterov", 0) != 0;
-  const double learning_rate = in[3][0], weight_decay = in[3][1], gradient_scale = in[3][2], momentum = in[3][3];
+  const double learning_rate = in[3][0], weight_decay = in[3][1], gradient_scale = in[3][2],
+               momentum = in[3][3];
   for (std::size_t i = 0; i < in[0].size(); ++i) {
     const double d = in[1][i] * gradient_scale + weight_decay * in[0][i];
     double u = d;
@@ -35,7 +37,10 @@ const OpCases sgd_cases = {
     .cases =
         {
             {.name = "momentum", .inputs = types, .fill = kFill, .benchmark_n = 1 << 22},
-            {.name = "nesterov", .attributes = {{"nesterov", std::int64_t{1}}}, .inputs = types, .fill = kFill},
+            {.name = "nesterov",
+             .attributes = {{"nesterov", std::int64_t{1}}},
+             .inputs = types,
+             .fill = kFill},
             {.name = "no momentum", .inputs = types, .fill = kFill, .absent = 0b0100},
         },
     .refusals =
@@ -56,7 +61,9 @@ const OpCases sgd_cases = {
              .attributes = {{"nesterov", std::int64_t{1}}},
              .inputs = {f32({3}), f32({3}), TensorType(), f32({4})},
              .message = "needs a momentum buffer"},
-            {.name = "no hyper", .inputs = {f32({3}), f32({3}), f32({3})}, .message = "found 3 inputs"},
+            {.name = "no hyper",
+             .inputs = {f32({3}), f32({3}), f32({3})},
+             .message = "found 3 inputs"},
         },
     .low_precision = 0,
 };

@@ -8,7 +8,8 @@
 namespace phalanx {
 namespace {
 
-void reference(const Attributes& attributes, Types types, OpCases::Vectors in, OpCases::Vectors out) {
+void reference(const Attributes& attributes, Types types, OpCases::Vectors in,
+               OpCases::Vectors out) {
   const std::int64_t rows = types[0].shape[0], classes = types[0].shape[1];
   double loss = 0;
   for (std::int64_t n = 0; n < rows; ++n) {
@@ -51,7 +52,9 @@ const OpCases softmax_cross_entropy_cases = {
             {.name = "float labels",
              .inputs = {{DType::kF32, Shape{3, 4}}, {DType::kF32, Shape{3}}},
              .message = "labels must be i64"},
-            {.name = "no classes", .inputs = {{DType::kF32, Shape{3, 0}}, {DType::kI64, Shape{3}}}, .message = "C > 0"},
+            {.name = "no classes",
+             .inputs = {{DType::kF32, Shape{3, 0}}, {DType::kI64, Shape{3}}},
+             .message = "C > 0"},
         },
     .low_precision = 0,
 };

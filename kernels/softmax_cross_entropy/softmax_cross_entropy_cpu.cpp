@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <cmath>
 
+#include "common/math.hpp"
+#include "common/reduce.hpp"
 #include "softmax_cross_entropy/softmax_cross_entropy.hpp"
 
 namespace phalanx {
 namespace {
 
 float scale(const Attributes& attributes, std::int64_t rows) {
-  return attributes.get_string("reduction", "sum") == "mean" && rows > 0 ? 1.0f / static_cast<float>(rows) : 1.0f;
+  return attributes.get_string("reduction", "sum") == "mean" && rows > 0
+             ? 1.0f / static_cast<float>(rows)
+             : 1.0f;
 }
 
 }  // namespace
@@ -21,9 +24,8 @@ void softmax_cross_entropy_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   double loss = 0;
   for (std::int64_t n = 0; n < rows; ++n) {
     const float* row = x + n * classes;
-    const float largest = *std::max_element(row, row + classes);
-    float sum = 0;
-    for (std::int64_t c = 0; c < classes; ++c) sum += std::exp(row[c] - largest);
+    const float largest = largest_of(classes, [row](std::int64_t c) { return row[c]; });
+    const float sum = sum_of(classes, [=](std::int64_t c) { return math::exp(row[c] - largest); });
     log_sum[n] = largest + std::log(sum);
     loss += static_cast<double>(log_sum[n]) - static_cast<double>(row[label[n]]);
   }
@@ -38,8 +40,12 @@ void softmax_cross_entropy_backward_cpu(OpContext& ctx, Inputs in, Outputs out) 
   const float dloss = *in[4].as<float>() * scale(ctx.attributes, rows);
   auto* dx = out[0].as<float>();
   for (std::int64_t n = 0; n < rows; ++n) {
-    for (std::int64_t c = 0; c < classes; ++c) dx[n * classes + c] = dloss * std::exp(x[n * classes + c] - log_sum[n]);
-    dx[n * classes + label[n]] -= dloss;
+    const float* row = x + n * classes;
+    float* to = dx + n * classes;
+    const float shift = log_sum[n];
+#pragma GCC ivdep
+    for (std::int64_t c = 0; c < classes; ++c) to[c] = dloss * math::exp(row[c] - shift);
+    to[label[n]] -= dloss;
   }
 }
 

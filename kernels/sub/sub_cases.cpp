@@ -13,7 +13,7 @@ extern const OpCases sub_cases;
 const OpCases sub_cases = {
     .op = &sub_op,
     .reference = binary_reference<value>,
-    .cases = binary_broadcast_cases({}),
+    .cases = binary_cases({}),
     .refusals = binary_refusals(),
     .low_precision = 0b11,
 };

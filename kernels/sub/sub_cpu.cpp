@@ -14,6 +14,8 @@ struct Sub {
 }  // namespace
 
 void sub_forward_cpu(OpContext& ctx, Inputs in, Outputs out) { binary_forward<Sub>(ctx, in, out); }
-void sub_backward_cpu(OpContext& ctx, Inputs in, Outputs out) { binary_backward<Sub>(ctx, in, out); }
+void sub_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
+  binary_backward<Sub>(ctx, in, out);
+}
 
 }  // namespace phalanx

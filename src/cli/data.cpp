@@ -13,30 +13,47 @@ namespace {
 OptionTable import_options(ImportOptions& o, std::int64_t& deflate) {
   OptionTable table("phalanx data import SOURCE [INPUT] --output FILE.h5 [options]");
   table.group("What to import");
-  table.add("source", &o.source, "", "layout of the files").choices({"idx", "cifar10", "images", "csv"}).required();
-  table.add("input", &o.input, "path", "folder or file: MNIST-like folder, CIFAR-10 batches, class folders or tar, CSV");
+  table.add("source", &o.source, "", "layout of the files")
+      .choices({"idx", "cifar10", "images", "csv"})
+      .required();
+  table.add("input", &o.input, "path",
+            "folder or file: MNIST-like folder, CIFAR-10 batches, class folders or tar, CSV");
   table.add("output", &o.output, "path", "data set to make").required();
   table.add("deflate", &deflate, "", "compression; 0 reads fastest").at_least(0).at_most(9);
-  table.add("test-share", &o.test_share, "", "rows put into 'test' where the source has no split").at_least(0).below(1);
+  table.add("test-share", &o.test_share, "", "rows put into 'test' where the source has no split")
+      .at_least(0)
+      .below(1);
   table.add("seed", &o.seed, "", "of that choice, csv");
   table.add("class-names", &o.class_names, "", "name of label 0, 1, ...; repeat the flag");
   table.group("idx");
-  table.add("idx", &o.idx, "", "SPLIT=IMAGES,LABELS; repeat for every split; default: MNIST's file names");
+  table.add("idx", &o.idx, "",
+            "SPLIT=IMAGES,LABELS; repeat for every split; default: MNIST's file names");
   table.group("images");
-  table.add("resize-height", &o.resize_height, "pixels", "0: all images must have one size").at_least(0);
-  table.add("resize-width", &o.resize_width, "pixels", "0: all images must have one size").at_least(0);
-  table.add("channels", &o.channels, "", "1: grey, 3: RGB, 0: as the first image").at_least(0).at_most(3);
+  table.add("resize-height", &o.resize_height, "pixels", "0: all images must have one size")
+      .at_least(0);
+  table.add("resize-width", &o.resize_width, "pixels", "0: all images must have one size")
+      .at_least(0);
+  table.add("channels", &o.channels, "", "1: grey, 3: RGB, 0: as the first image")
+      .at_least(0)
+      .at_most(3);
   table.group("csv");
-  table.add("csv-target", &o.csv_target, "", "target column by name or number (-1: the last); repeat for several");
-  table.add("csv-target-file", &o.csv_target_file, "path", "targets stand in this file, row by row");
+  table.add("csv-target", &o.csv_target, "",
+            "target column by name or number (-1: the last); repeat for several");
+  table.add("csv-target-file", &o.csv_target_file, "path",
+            "targets stand in this file, row by row");
   table.add("csv-test-file", &o.csv_test_file, "path", "rows of 'test'");
   table.add("csv-ignore", &o.csv_ignore, "", "column to leave out; repeat for several");
-  table.add("csv-kind", &o.csv_kind, "", "of the target").choices({"classification", "binary", "regression"});
-  table.add("csv-header", &o.csv_header, "", "first line: column names, none, or scikit-learn's counts")
+  table.add("csv-kind", &o.csv_kind, "", "of the target")
+      .choices({"classification", "binary", "regression"});
+  table
+      .add("csv-header", &o.csv_header, "",
+           "first line: column names, none, or scikit-learn's counts")
       .choices({"names", "none", "sklearn"});
-  table.add("csv-delimiter", &o.csv_delimiter, "", "one character; tab; a blank means runs of blanks");
+  table.add("csv-delimiter", &o.csv_delimiter, "",
+            "one character; tab; a blank means runs of blanks");
   table.add("csv-missing", &o.csv_missing, "", "an empty field").choices({"error", "drop", "mean"});
-  table.add("csv-text", &o.csv_text, "", "a column that is not numeric").choices({"category", "error"});
+  table.add("csv-text", &o.csv_text, "", "a column that is not numeric")
+      .choices({"category", "error"});
   return table;
 }
 
@@ -52,14 +69,18 @@ std::vector<std::string> with_flags(Arguments arguments) {
 }
 
 void print_info(const DatasetInfo& info) {
-  print_line("sample", fmt::format("{} {} {}", info.kind == SampleKind::kImage ? "image" : "table row", name(info.x_dtype),
-                                   info.sample.str()));
+  print_line("sample",
+             fmt::format("{} {} {}", info.kind == SampleKind::kImage ? "image" : "table row",
+                         name(info.x_dtype), info.sample.str()));
   if (info.target == TargetKind::kClass)
-    print_line("target", fmt::format("{} classes: {}", info.classes, fmt::join(info.class_names, ", ")));
+    print_line("target",
+               fmt::format("{} classes: {}", info.classes, fmt::join(info.class_names, ", ")));
   else
-    print_line("target", fmt::format("{} {}", info.targets, info.binary ? "value(s), 0 or 1" : "real value(s)"));
+    print_line("target", fmt::format("{} {}", info.targets,
+                                     info.binary ? "value(s), 0 or 1" : "real value(s)"));
   if (info.mean.size() <= 4 && !info.mean.empty())
-    print_line("mean, std", fmt::format("{:.4f}; {:.4f}", fmt::join(info.mean, ", "), fmt::join(info.std, ", ")));
+    print_line("mean, std", fmt::format("{:.4f}; {:.4f}", fmt::join(info.mean, ", "),
+                                        fmt::join(info.std, ", ")));
   print_line("content", "SHA-256 " + info.content_sha256);
 }
 

@@ -25,14 +25,16 @@ std::string storage_text(const Placement& p) {
 
 void print_plan(const Plan& plan, std::string_view title) {
   const Graph& graph = plan.graph();
-  fmt::print("\n{}\n  {:<28} {:<22} {:<32} {:<18} {:>12}\n", title, "node", "operator", "output", "memory", "MFLOP");
+  fmt::print("\n{}\n  {:<28} {:<22} {:<32} {:<18} {:>12}\n", title, "node", "operator", "output",
+             "memory", "MFLOP");
   for (const PlannedStep& step : plan.steps()) {
     const Node& node = graph.nodes()[static_cast<std::size_t>(step.node)];
     const double mflop = static_cast<double>(node_flops(graph, node)) / 1e6;
     bool first = true;
     for (ValueId out : node.outputs) {
       if (out == kNoValue) continue;
-      const std::string op = fmt::format("{}{}", node.op->name, step.kernel == nullptr ? " (view)" : "");
+      const std::string op =
+          fmt::format("{}{}", node.op->name, step.kernel == nullptr ? " (view)" : "");
       fmt::print("  {:<28} {:<22} {:<32} {:<18} {:>12}\n", first ? node.name : "", first ? op : "",
                  graph.value(out).type.str(), storage_text(plan.placement(out)),
                  first && mflop > 0 ? fmt::format("{:.3f}", mflop) : "");
@@ -41,10 +43,12 @@ void print_plan(const Plan& plan, std::string_view title) {
   }
   print_line("nodes", fmt::format("{}", plan.steps().size()));
   print_line("flops", fmt::format("{:.3f} GFLOP", static_cast<double>(plan.flops()) / 1e9));
-  print_line("arena", fmt::format("{} ({} without sharing: {:.0f} % saved)", human_bytes(plan.arena_bytes()),
-                                  human_bytes(plan.unshared_bytes()),
-                                  100 - 100 * static_cast<double>(plan.arena_bytes()) /
-                                            static_cast<double>(std::max<std::size_t>(plan.unshared_bytes(), 1))));
+  print_line(
+      "arena",
+      fmt::format("{} ({} without sharing: {:.0f} % saved)", human_bytes(plan.arena_bytes()),
+                  human_bytes(plan.unshared_bytes()),
+                  100 - 100 * static_cast<double>(plan.arena_bytes()) /
+                            static_cast<double>(std::max<std::size_t>(plan.unshared_bytes(), 1))));
 }
 
 void print_parameters(const ParameterLayout& layout) {
@@ -55,17 +59,20 @@ void print_parameters(const ParameterLayout& layout) {
     count += slot.shape.numel();
   }
   for (const ParameterSlot& slot : layout.states())
-    fmt::print("  {:<28} {:<22} {:>14}\n", slot.name + " (state)", slot.shape.str(), slot.shape.numel());
-  print_line("parameters", fmt::format("{} ({} as f32)", count, human_bytes(static_cast<std::uint64_t>(count) * 4)));
+    fmt::print("  {:<28} {:<22} {:>14}\n", slot.name + " (state)", slot.shape.str(),
+               slot.shape.numel());
+  print_line("parameters", fmt::format("{} ({} as f32)", count,
+                                       human_bytes(static_cast<std::uint64_t>(count) * 4)));
 }
 
 void inspect_checkpoint(const std::string& path, std::int64_t batch, Stream& stream) {
   LoadedModel model = load_model(path, batch, stream);
   const RunRecord& r = model.record;
   fmt::print("{}\n", path);
-  print_line("position", fmt::format("step {}, epoch {}, {} trained", r.step, r.epoch, human_seconds(r.seconds)));
-  print_line("model", fmt::format("{} on {} -> {}, loss {}, {}", r.model.name, r.model.sample.str(), r.model.outputs, r.loss,
-                                  r.precision));
+  print_line("position", fmt::format("step {}, epoch {}, {} trained", r.step, r.epoch,
+                                     human_seconds(r.seconds)));
+  print_line("model", fmt::format("{} on {} -> {}, loss {}, {}", r.model.name, r.model.sample.str(),
+                                  r.model.outputs, r.loss, r.precision));
   if (r.has_best) print_line("best " + r.best_metric, fmt::format("{:.6g}", r.best_value));
   print_line("data", "SHA-256 " + r.data_sha256);
   print_parameters(model.network->parameters().layout());
@@ -75,7 +82,8 @@ void inspect_checkpoint(const std::string& path, std::int64_t batch, Stream& str
 void inspect_config(const TrainConfig& config, Stream& stream) {
   const DatasetInfo info = read_dataset_info(config.data);
   const std::int64_t batch = (config.batch_size + config.accumulate - 1) / config.accumulate;
-  Network network({model_spec(config, info), resolve_loss(config, info), config.precision}, batch, stream);
+  Network network({model_spec(config, info), resolve_loss(config, info), config.precision}, batch,
+                  stream);
   print_parameters(network.parameters().layout());
   print_plan(network.training(batch).plan(), fmt::format("training on one rank, batch {}", batch));
   print_plan(network.inference(batch).plan(), fmt::format("inference, batch {}", batch));
@@ -93,7 +101,8 @@ ExitCode inspect_command(MpiRuntime& mpi, Arguments arguments) {
     table.group("Input");
     table.add("checkpoint", &path, "path", "made by `phalanx train`").required().positional();
     table.add("batch-size", &batch, "samples", "that the plan is shown for").at_least(1);
-    if (parse_or_print(table, mpi, arguments) && mpi.rank() == 0) inspect_checkpoint(path, batch, stream);
+    if (parse_or_print(table, mpi, arguments) && mpi.rank() == 0)
+      inspect_checkpoint(path, batch, stream);
     return ExitCode::kDone;
   }
   TrainConfig config;

@@ -19,15 +19,18 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
-    {"data import", data_import_command, "make a data set (HDF5) from idx, CIFAR-10, image or CSV files"},
+    {"data import", data_import_command,
+     "make a data set (HDF5) from idx, CIFAR-10, image or CSV files"},
     {"data info", data_info_command, "what is in a data set"},
     {"train", train_command, "train a network on all ranks; resumes by itself"},
     {"evaluate", evaluate_command, "loss and accuracy of a checkpoint on a data set, on all ranks"},
     {"predict", predict_command, "predict a whole data set on all ranks, into one file"},
-    {"inspect", inspect_command, "what is in a checkpoint or a configured model: layers, memory plan, flops"},
+    {"inspect", inspect_command,
+     "what is in a checkpoint or a configured model: layers, memory plan, flops"},
 };
 
-constexpr std::string_view kUsage = R"(phalanx: trains neural networks on many ranks, and predicts on the same ranks.
+constexpr std::string_view kUsage =
+    R"(phalanx: trains neural networks on many ranks, and predicts on the same ranks.
 
 usage: phalanx COMMAND [options]
        mpirun -n 4 phalanx train configs/fashion_cnn.cfg
@@ -39,7 +42,7 @@ constexpr std::string_view kExitCodes = R"(
 phalanx COMMAND --help lists the options of a command with units and defaults.
 
 exit codes: 0 done, 1 failed, 2 usage or configuration, 3 malformed data or checkpoint, 4 cannot read or write a file,
-            5 another rank was lost, 6 asked to stop by a signal (a checkpoint was written)
+            5 another rank was lost
 )";
 
 void print_help() {
@@ -49,7 +52,8 @@ void print_help() {
 }
 
 ExitCode run(MpiRuntime& mpi, const std::vector<std::string>& arguments) {
-  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
+      arguments[0] == "help") {
     if (mpi.rank() == 0) print_help();
     return arguments.empty() ? ExitCode::kUsage : ExitCode::kDone;
   }
@@ -61,8 +65,8 @@ ExitCode run(MpiRuntime& mpi, const std::vector<std::string>& arguments) {
     if (matches) return c.run(mpi, Arguments(arguments).subspan(words.size()));
     names.emplace_back(c.name);
   }
-  throw ConfigError(fmt::format("command line: there is no command '{}'; the nearest is '{}'", arguments[0],
-                                nearest(arguments[0], names)));
+  throw ConfigError(fmt::format("command line: there is no command '{}'; the nearest is '{}'",
+                                arguments[0], nearest(arguments[0], names)));
 }
 
 /// The one place that maps exceptions to exit codes.
@@ -87,7 +91,8 @@ int main(int argc, char** argv) {
     const ExitCode code = exit_code_of(e);
     // Every rank parses the same arguments and files, so most errors come from all of them: one line is enough, and
     // rank 0 writes it. Errors of one rank only must take the others down.
-    if (mpi.rank() == 0 || (code != ExitCode::kUsage && code != ExitCode::kData)) log_error("{}", e.what());
+    if (mpi.rank() == 0 || (code != ExitCode::kUsage && code != ExitCode::kData))
+      log_error("{}", e.what());
     if (mpi.size() > 1) mpi.abort(static_cast<int>(code));
     return static_cast<int>(code);
   }

@@ -38,11 +38,18 @@ ExitCode predict_command(MpiRuntime& mpi, Arguments arguments) {
   table.add("checkpoint", &options.checkpoint, "path", "made by `phalanx train`").required();
   table.add("data", &options.data, "path", "data set").required();
   table.add("split", &options.split, "", "part of the data set");
-  table.add("output", &options.output, "path", "folder for predictions.h5 and predictions.csv").required();
+  table.add("output", &options.output, "path", "folder for predictions.h5 and predictions.csv")
+      .required();
   table.add("csv", &options.csv, "", "also write predictions.csv");
-  table.add("batch-size", &options.batch_size, "rows", "computed together; does not depend on the number of ranks").at_least(1);
-  table.add("threshold", &options.threshold, "", "binary answers: least probability of a 1").at_least(0).at_most(1);
-  table.add("cache-mib", &options.cache_mib, "MiB", "largest split kept whole in memory, per rank").at_least(0);
+  table
+      .add("batch-size", &options.batch_size, "rows",
+           "computed together; does not depend on the number of ranks")
+      .at_least(1);
+  table.add("threshold", &options.threshold, "", "binary answers: least probability of a 1")
+      .at_least(0)
+      .at_most(1);
+  table.add("cache-mib", &options.cache_mib, "MiB", "largest split kept whole in memory, per rank")
+      .at_least(0);
   ranks.add_to(table);
   if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
   Session session(mpi, ranks.device, "inline", ranks.deadline_seconds, ranks.threads);
@@ -51,8 +58,9 @@ ExitCode predict_command(MpiRuntime& mpi, Arguments arguments) {
   if (report.computed == 0)
     fmt::print("\nnothing to do: {} rows were predicted before\n", report.rows);
   else
-    fmt::print("\npredicted {} rows in {} ({:.0f} samples/s on {} rank{})\n", report.computed, human_seconds(report.seconds),
-               static_cast<double>(report.computed) / report.seconds, session.layout.size, session.layout.size == 1 ? "" : "s");
+    fmt::print("\npredicted {} rows in {} ({:.0f} samples/s on {} rank{})\n", report.computed,
+               human_seconds(report.seconds), static_cast<double>(report.computed) / report.seconds,
+               session.layout.size, session.layout.size == 1 ? "" : "s");
   if (report.computed != 0 && report.computed < report.rows)
     print_line("done before", fmt::format("{} rows", report.rows - report.computed));
   print_line("predictions", report.file);
@@ -70,27 +78,32 @@ ExitCode evaluate_command(MpiRuntime& mpi, Arguments arguments) {
   table.add("data", &data, "path", "data set").required();
   table.add("split", &split, "", "part of the data set");
   table.add("batch-size", &batch_size, "samples", "per step over all ranks").at_least(1);
-  table.add("cache-mib", &cache_mib, "MiB", "largest split kept whole in memory, per rank").at_least(0);
+  table.add("cache-mib", &cache_mib, "MiB", "largest split kept whole in memory, per rank")
+      .at_least(0);
   ranks.add_to(table);
   if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
   Session session(mpi, ranks.device, "inline", ranks.deadline_seconds, ranks.threads);
   LoadedModel model = load_model(checkpoint, batch_size, session.stream);
   Dataset dataset(data, split, static_cast<std::size_t>(cache_mib) << 20);
   if (!(dataset.info().sample == model.record.model.sample))
-    throw InvalidInput(fmt::format("{}: its samples have the shape {}, but the model takes {}", data,
-                                   dataset.info().sample.str(), model.record.model.sample.str()));
+    throw InvalidInput(fmt::format("{}: its samples have the shape {}, but the model takes {}",
+                                   data, dataset.info().sample.str(),
+                                   model.record.model.sample.str()));
   const Sampler sampler({.rows = dataset.size(),
                          .batch_size = batch_size,
                          .rank = session.layout.rank,
                          .size = session.layout.size,
                          .shuffle = false});
-  Loader loader(dataset, sampler,
-                {.normalise = model.record.normalise, .normalise_targets = model.record.normalise_targets}, 2);
+  Loader loader(
+      dataset, sampler,
+      {.normalise = model.record.normalise, .normalise_targets = model.record.normalise_targets},
+      2);
   const Evaluation e = evaluate(*model.network, loader, *session.comm, session.stream);
   if (!session.is_first()) return ExitCode::kDone;
   fmt::print("\n{} on {} split {}\n", checkpoint, data, split);
-  print_line("samples", fmt::format("{} in {} ({:.0f} samples/s)", e.samples, human_seconds(e.seconds),
-                                    static_cast<double>(e.samples) / e.seconds));
+  print_line("samples",
+             fmt::format("{} in {} ({:.0f} samples/s)", e.samples, human_seconds(e.seconds),
+                         static_cast<double>(e.samples) / e.seconds));
   print_line("loss", fmt::format("{:.6f}", e.loss));
   if (e.is_classifier) {
     print_line("accuracy", fmt::format("{:.4f}", e.accuracy));

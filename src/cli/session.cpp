@@ -17,13 +17,15 @@ Device device_for(const std::string& wanted) {
 
 /// A thread that drives MPI pays where it has a core of its own, or where there is much to hide.
 Progress progress_for(const std::string& wanted) {
-  return wanted == "inline" ? Progress::kInline : wanted == "thread" ? Progress::kThread : Progress::kInline;
+  return wanted == "inline"   ? Progress::kInline
+         : wanted == "thread" ? Progress::kThread
+                              : Progress::kInline;
 }
 
 }  // namespace
 
-Session::Session(MpiRuntime& mpi, const std::string& device, const std::string& progress, double deadline_seconds,
-                 std::int64_t threads)
+Session::Session(MpiRuntime& mpi, const std::string& device, const std::string& progress,
+                 double deadline_seconds, std::int64_t threads)
     : layout(make_rank_layout(mpi)),
       comm(mpi.size() > 1 ? make_mpi_communicator(mpi, progress_for(progress), deadline_seconds)
                           : make_single_communicator()),
@@ -38,6 +40,8 @@ bool parse_or_print(OptionTable& table, const MpiRuntime& mpi, Arguments argumen
   return false;
 }
 
-void print_line(std::string_view name, std::string_view value) { fmt::print("  {:<16} {}\n", name, value); }
+void print_line(std::string_view name, std::string_view value) {
+  fmt::print("  {:<16} {}\n", name, value);
+}
 
 }  // namespace phalanx

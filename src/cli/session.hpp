@@ -17,8 +17,8 @@ namespace phalanx {
 /// What every subcommand that computes stands on: this rank's place, its group, its device.
 struct Session {
   /// Collective. `progress`: auto | thread | inline. Logs the layout on rank 0.
-  Session(MpiRuntime& mpi, const std::string& device, const std::string& progress, double deadline_seconds,
-          std::int64_t threads);
+  Session(MpiRuntime& mpi, const std::string& device, const std::string& progress,
+          double deadline_seconds, std::int64_t threads);
 
   RankLayout layout;
   std::unique_ptr<Communicator> comm;

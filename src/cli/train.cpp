@@ -18,15 +18,22 @@ void report(const TrainConfig& config, const Session& session, const TrainResult
   fmt::print("\ntraining ended: {} after {} steps\n", result.reason, result.steps);
   if (result.test.samples > 0) {
     if (result.test.is_classifier)
-      print_line("test accuracy", fmt::format("{:.4f} (loss {:.4f}, {} samples)", result.test.accuracy, result.test.loss,
-                                        result.test.samples));
+      print_line("test accuracy",
+                 fmt::format("{:.4f} (loss {:.4f}, {} samples)", result.test.accuracy,
+                             result.test.loss, result.test.samples));
     else
-      print_line("test error", fmt::format("mean absolute {:.4g}, R2 {:.4f} (loss {:.4f}, {} samples)",
-                                     result.test.mean_absolute_error, result.test.r2, result.test.loss, result.test.samples));
+      print_line("test error",
+                 fmt::format("mean absolute {:.4g}, R2 {:.4f} (loss {:.4f}, {} samples)",
+                             result.test.mean_absolute_error, result.test.r2, result.test.loss,
+                             result.test.samples));
   }
-  print_line("training time", fmt::format("{} ({:.0f} samples/s on {} rank{})", human_seconds(result.seconds),
-                                    result.samples_per_second, session.layout.size, session.layout.size == 1 ? "" : "s"));
-  if (session.layout.size > 1) print_line("communication", fmt::format("{:.0f} % hidden behind backward", 100 * result.hidden_share));
+  print_line("training time",
+             fmt::format("{} ({:.0f} samples/s on {} rank{})", human_seconds(result.seconds),
+                         result.samples_per_second, session.layout.size,
+                         session.layout.size == 1 ? "" : "s"));
+  if (session.layout.size > 1)
+    print_line("communication",
+               fmt::format("{:.0f} % hidden behind backward", 100 * result.hidden_share));
   print_line("data wait", fmt::format("{:.1f} % of the time", 100 * result.wait_share));
   print_line("checkpoint", result.checkpoint);
   if (!result.best_checkpoint.empty()) print_line("best", result.best_checkpoint);
@@ -47,8 +54,8 @@ ExitCode train_command(MpiRuntime& mpi, Arguments arguments) {
   std::optional<Dataset> test;
   if (!config.test_split.empty()) test.emplace(config.data, config.test_split, cache_bytes);
   const std::string effective = dump_config(config);
-  const TrainResult result = run_training(
-      config, {session.layout, *session.comm, session.stream, train, test ? &*test : nullptr, effective});
+  const TrainResult result = run_training(config, {session.layout, *session.comm, session.stream,
+                                                   train, test ? &*test : nullptr, effective});
   if (session.is_first()) report(config, session, result);
   return ExitCode::kDone;
 }

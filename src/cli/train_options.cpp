@@ -28,7 +28,8 @@ void add_data(OptionTable& table, TrainConfig& c) {
   table.add("test-split", &c.test_split, "", "split to evaluate on; empty (\"\"): none");
   table.add("partition", &c.partition, "", "which samples of an epoch a rank takes")
       .choices({"shuffle", "range", "hash", "column"});
-  table.add("shuffle", &c.shuffle, "", "a new random order every epoch; false: the order of the data set");
+  table.add("shuffle", &c.shuffle, "",
+            "a new random order every epoch; false: the order of the data set");
   table.add("cache-mib", &c.cache_mib, "MiB", "largest split kept whole in memory, per rank")
       .at_least(0);
   table
@@ -142,7 +143,7 @@ void add_output(OptionTable& table, TrainConfig& c) {
            "between checkpoints within an epoch; 0: by epochs only")
       .at_least(0);
   table.add("keep", &c.keep, "checkpoints", "how many of the newest are kept beside the best")
-      .at_least(0);
+      .at_least(1);
   table.add("log-every", &c.log_every, "steps", "between lines of metrics").at_least(1);
 }
 

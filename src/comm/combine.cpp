@@ -47,12 +47,9 @@ template <class T>
 void combine_as(ReduceOp op, std::span<const void* const> inputs, void* out, std::int64_t count) {
   T* typed = static_cast<T*>(out);
   switch (op) {
-    case ReduceOp::kSum:
-      return combine_blocks(Sum{}, inputs, typed, count);
-    case ReduceOp::kMax:
-      return combine_blocks(Max{}, inputs, typed, count);
-    case ReduceOp::kMin:
-      return combine_blocks(Min{}, inputs, typed, count);
+    case ReduceOp::kSum: return combine_blocks(Sum{}, inputs, typed, count);
+    case ReduceOp::kMax: return combine_blocks(Max{}, inputs, typed, count);
+    case ReduceOp::kMin: return combine_blocks(Min{}, inputs, typed, count);
   }
 }
 
@@ -61,12 +58,9 @@ void combine_as(ReduceOp op, std::span<const void* const> inputs, void* out, std
 void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* out,
              std::int64_t count) {
   switch (type) {
-    case DType::kF32:
-      return combine_as<float>(op, inputs, out, count);
-    case DType::kI64:
-      return combine_as<std::int64_t>(op, inputs, out, count);
-    case DType::kI32:
-      return combine_as<std::int32_t>(op, inputs, out, count);
+    case DType::kF32: return combine_as<float>(op, inputs, out, count);
+    case DType::kI64: return combine_as<std::int64_t>(op, inputs, out, count);
+    case DType::kI32: return combine_as<std::int32_t>(op, inputs, out, count);
     default:
       throw InvalidArgument(fmt::format("a reduction takes f32, i64 or i32, found {}", name(type)));
   }

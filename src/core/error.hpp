@@ -75,18 +75,16 @@ class IoError : public Error {
 /// What the process returns to its launcher; documented in README.md.
 enum class ExitCode : int {
   kDone = 0,
-  kFailed = 1,     ///< an error that none of the others describes
-  kUsage = 2,      ///< command line or configuration
-  kData = 3,       ///< a data set, checkpoint or other input file is malformed
-  kIo = 4,         ///< a file could not be written or read (disk full, permissions)
-  kPeerLost = 5,   ///< another rank failed or did not answer in time
-  kPreempted = 6,  ///< asked to stop by a signal; a checkpoint was written
+  kFailed = 1,    ///< an error that none of the others describes
+  kUsage = 2,     ///< command line or configuration
+  kData = 3,      ///< a data set, checkpoint or other input file is malformed
+  kIo = 4,        ///< a file could not be written or read (disk full, permissions)
+  kPeerLost = 5,  ///< another rank failed or did not answer in time
 };
 
 /// Throws E with `what` and the place of the call unless `ok`. Stays in every build type.
 template <class E = InvalidArgument>
-inline void require(bool ok, std::string_view what,
-                    SourceLocation at = SourceLocation::current()) {
+inline void require(bool ok, std::string_view what, SourceLocation at = SourceLocation::current()) {
   if (!ok) throw E(fmt::format("{} [{}:{}]", what, at.file, at.line));
 }
 

@@ -25,10 +25,12 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
 }  // namespace
 
 void configure_log(LogLevel lowest, int rank, int size) {
-  auto logger = std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
   std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
-  logger->set_pattern(size > 1 ? fmt::format("%H:%M:%S.%e %^%l%$ {}/{} %v", host.data(), rank) : "%H:%M:%S.%e %^%l%$ %v");
+  logger->set_pattern(size > 1 ? fmt::format("%H:%M:%S.%e %^%l%$ {}/{} %v", host.data(), rank)
+                               : "%H:%M:%S.%e %^%l%$ %v");
   logger->set_level(to_spdlog(lowest));
   spdlog::set_default_logger(std::move(logger));
 }

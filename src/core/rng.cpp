@@ -41,9 +41,10 @@ std::uint64_t Permutation::operator()(std::uint64_t i) const noexcept {
     std::uint64_t left = i >> half_bits_;
     std::uint64_t right = i & mask;
     for (std::uint32_t round = 0; round < kRounds; ++round) {
-      const auto word = philox(seed_, {static_cast<std::uint32_t>(right), static_cast<std::uint32_t>(right >> 32),
-                                       static_cast<std::uint32_t>(epoch_),
-                                       (static_cast<std::uint32_t>(RandomStream::kShuffle) << 8) | round});
+      const auto word =
+          philox(seed_, {static_cast<std::uint32_t>(right), static_cast<std::uint32_t>(right >> 32),
+                         static_cast<std::uint32_t>(epoch_),
+                         (static_cast<std::uint32_t>(RandomStream::kShuffle) << 8) | round});
       const std::uint64_t mixed = (std::uint64_t{word[1]} << 32 | word[0]) & mask;
       const std::uint64_t next = left ^ mixed;
       left = right;

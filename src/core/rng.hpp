@@ -8,10 +8,17 @@ namespace phalanx {
 
 /// Philox4x32-10: 128 random bits from a 64-bit key and a 128-bit counter, without state. Equal on every rank and device.
 /// Source    Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3. SC'11.
-std::array<std::uint32_t, 4> philox(std::uint64_t key, std::array<std::uint32_t, 4> counter) noexcept;
+std::array<std::uint32_t, 4> philox(std::uint64_t key,
+                                    std::array<std::uint32_t, 4> counter) noexcept;
 
 /// What a draw is for. Different purposes never share random bits under one seed.
-enum class RandomStream : std::uint32_t { kInit = 1, kShuffle = 2, kDropout = 3, kAugment = 4, kSplit = 5 };
+enum class RandomStream : std::uint32_t {
+  kInit = 1,
+  kShuffle = 2,
+  kDropout = 3,
+  kAugment = 4,
+  kSplit = 5
+};
 
 /// Uniform in [0, 1) with 24 bits.
 constexpr float uniform01(std::uint32_t bits) noexcept {

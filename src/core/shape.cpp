@@ -7,12 +7,14 @@ namespace phalanx {
 
 Shape::Shape(std::span<const std::int64_t> sizes) {
   if (sizes.size() > kMaxRank)
-    throw InvalidArgument(fmt::format("a shape has at most {} axes, found {}", kMaxRank, sizes.size()));
+    throw InvalidArgument(
+        fmt::format("a shape has at most {} axes, found {}", kMaxRank, sizes.size()));
   rank_ = static_cast<int>(sizes.size());
   bool empty = false;
   for (int i = 0; i < rank_; ++i) {
     sizes_[i] = sizes[i];
-    if (sizes[i] < 0) throw InvalidArgument(fmt::format("axis {} has the negative size {}", i, sizes[i]));
+    if (sizes[i] < 0)
+      throw InvalidArgument(fmt::format("axis {} has the negative size {}", i, sizes[i]));
     empty = empty || sizes[i] == 0;
     if (!empty && __builtin_mul_overflow(numel_, sizes[i], &numel_))
       throw InvalidArgument("the element count of a shape does not fit 64 bits");

@@ -17,7 +17,8 @@ class Shape {
   static constexpr int kMaxRank = 8;
 
   Shape() = default;
-  Shape(std::initializer_list<std::int64_t> sizes) : Shape(std::span(sizes.begin(), sizes.size())) {}
+  Shape(std::initializer_list<std::int64_t> sizes)
+      : Shape(std::span(sizes.begin(), sizes.size())) {}
   /// Throws    InvalidArgument above kMaxRank axes, for a negative size, or if the element count overflows.
   explicit Shape(std::span<const std::int64_t> sizes);
 

@@ -61,7 +61,8 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 
 std::vector<std::string_view> split_words(std::string_view text) {
   std::vector<std::string_view> words;
-  for (std::size_t begin = 0; (begin = text.find_first_not_of(kSpace, begin)) != std::string_view::npos;) {
+  for (std::size_t begin = 0;
+       (begin = text.find_first_not_of(kSpace, begin)) != std::string_view::npos;) {
     const auto end = std::min(text.find_first_of(kSpace, begin), text.size());
     words.push_back(text.substr(begin, end - begin));
     begin = end;
@@ -93,7 +94,8 @@ std::string human_bytes(std::uint64_t size_bytes) {
     value /= 1024;
     ++unit;
   }
-  return unit == 0 ? fmt::format("{} B", size_bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+  return unit == 0 ? fmt::format("{} B", size_bytes)
+                   : fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
 std::string human_seconds(double seconds) {

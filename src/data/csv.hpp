@@ -13,8 +13,8 @@ namespace phalanx {
 /// around a cell that is not quoted are dropped. With ' ' as the delimiter, runs of blanks separate
 /// and there are no quotes.
 ///
-/// Throws    InvalidInput naming `name` and the line for a quote that is not closed, or text behind
-/// a closing quote. Source    RFC 4180.
+/// Throws    InvalidInput naming `name` and the line for a quote that is not closed, or text behind a closing quote.
+/// Source    RFC 4180.
 class CsvReader {
  public:
   /// Borrows the text.

@@ -36,7 +36,8 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& name);
 Image with_channels(const Image& image, std::int64_t channels);
 
 /// Bilinear with pixel centres at half integers; when it shrinks, the support grows with the step,
-/// so that every pixel counts. Throws    InvalidArgument for a size that is not positive.
+/// so that every pixel counts.
+/// Throws    InvalidArgument for a size that is not positive.
 Image resized(const Image& image, std::int64_t height, std::int64_t width);
 
 /// Appends the pixels as [channels, height, width].

@@ -15,8 +15,8 @@ namespace phalanx {
 /// An idx file of unsigned bytes, the format of MNIST: 0, 0, type 8, number of axes, sizes as
 /// big-endian u32, data.
 ///
-/// Throws    InvalidInput naming the file for another magic, a size that overflows, data cut short
-/// or left over. Source    LeCun, Cortes, Burges: The MNIST database, file formats.
+/// Throws    InvalidInput naming the file for another magic, a size that overflows, data cut short or left over.
+/// Source    LeCun, Cortes, Burges: The MNIST database, file formats.
 class IdxReader {
  public:
   explicit IdxReader(std::unique_ptr<ByteSource> bytes);

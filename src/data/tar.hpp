@@ -19,9 +19,9 @@ struct TarEntry {
 
 /// Reads a tar archive from front to back: ustar, with the long names and sizes of GNU tar and pax.
 ///
-/// Throws    InvalidInput naming archive and position for a wrong checksum or number, or an archive
-/// that is cut short. Source    POSIX.1-2017, pax, "ustar Interchange Format" and "pax Interchange
-/// Format".
+/// Throws    InvalidInput naming archive and position for a wrong checksum or number, or an archive that is cut
+///           short.
+/// Source    POSIX.1-2017, pax, "ustar Interchange Format" and "pax Interchange Format".
 class TarReader {
  public:
   explicit TarReader(std::unique_ptr<ByteSource> bytes) : bytes_(std::move(bytes)) {}

@@ -10,7 +10,8 @@ namespace phalanx {
 inline constexpr std::size_t kBufferAlignment = 256;
 
 /// Rounds up to a multiple of kBufferAlignment.
-constexpr std::size_t align_up(std::size_t size_bytes, std::size_t alignment = kBufferAlignment) noexcept {
+constexpr std::size_t align_up(std::size_t size_bytes,
+                               std::size_t alignment = kBufferAlignment) noexcept {
   return (size_bytes + alignment - 1) / alignment * alignment;
 }
 

@@ -64,11 +64,15 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::commit() {
-  sync(temporary_, O_RDONLY);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0)
-    fail(path_, "rename the finished file to this name", errno);
+  rename_durably(temporary_, path_);
   done_ = true;
-  sync(folder_of(path_), O_RDONLY | O_DIRECTORY);
+}
+
+void rename_durably(const std::string& from, const std::string& to) {
+  sync(from, O_RDONLY);
+  if (::rename(from.c_str(), to.c_str()) != 0)
+    fail(to, "rename the finished file to this name", errno);
+  sync(folder_of(to), O_RDONLY | O_DIRECTORY);
 }
 
 void write_file_atomically(const std::string& path, const std::string& content) {

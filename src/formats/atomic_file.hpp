@@ -13,8 +13,8 @@ namespace phalanx {
 class AtomicFile {
  public:
   /// Creates missing folders of `path`. `suffix` makes the temporary's name: ranks that write one
-  /// file together pass one text; empty means a suffix of this process. Throws    IoError if a
-  /// folder cannot be made.
+  /// file together pass one text; empty means a suffix of this process.
+  /// Throws    IoError if a folder cannot be made.
   explicit AtomicFile(std::string path, std::string suffix = {});
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -32,6 +32,11 @@ class AtomicFile {
   std::string temporary_;
   bool done_ = false;
 };
+
+/// Forces the bytes of `from` to disk, renames it to `to` in the same file system, and forces the
+/// folder to disk. For files that are filled over several runs of the program.
+/// Throws    IoError naming path and reason.
+void rename_durably(const std::string& from, const std::string& to);
 
 /// Writes a small file whole or not at all.
 /// Throws    IoError naming path and reason.

@@ -19,8 +19,8 @@ struct CheckpointEntry {
 
 /// Writes a checkpoint whole or not at all: arrays as contiguous f32 datasets, each with its
 /// SHA-256, and `run`, a JSON text that says what the arrays are of and where the run stood. The
-/// layout is that of docs/formats.md. Throws    IoError naming path and reason (disk full);
-/// whatever stood at `path` is then untouched.
+/// layout is that of docs/formats.md.
+/// Throws    IoError naming path and reason (disk full); whatever stood at `path` is then untouched.
 void write_checkpoint(const std::string& path, const std::string& run,
                       const std::vector<CheckpointEntry>& entries);
 

@@ -176,8 +176,9 @@ class File : public Group {
  public:
   /// `mpi_comm` points to an MPI_Comm (`Communicator::native_mpi()`): its ranks open the file
   /// together, by the MPI-IO driver, and then make every call that creates, opens, resizes or
-  /// writes an attribute together. Null: this rank only. Throws    IoError if the file is missing
-  /// or cannot be made; InvalidInput if it is no HDF5 file, or a truncated one.
+  /// writes an attribute together. Null: this rank only.
+  /// Throws    IoError if the file is missing or cannot be made; InvalidInput if it is no HDF5 file, or a truncated
+  ///           one.
   static File open(const std::string& path, void* mpi_comm = nullptr) {
     return open_as(path, false, mpi_comm);
   }
@@ -186,7 +187,8 @@ class File : public Group {
     return open_as(path, true, mpi_comm);
   }
   /// `user_block_bytes`: room left for others at the front of the file; 0, 512, or a larger power of two.
-  static File create(const std::string& path, void* mpi_comm = nullptr, std::size_t user_block_bytes = 0);
+  static File create(const std::string& path, void* mpi_comm = nullptr,
+                     std::size_t user_block_bytes = 0);
 
   /// Writes what is pending and closes. The destructor does the same but can only log a failure.
   /// Throws    IoError naming the file and the reason.

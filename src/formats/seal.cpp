@@ -43,7 +43,8 @@ Content content_of(std::istream& file) {
 void seal_file(const std::string& path) {
   std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
   const Content content = content_of(file);
-  std::string seal = fmt::format("{}\nsize {}\nsha256 {}\n", kMagic, content.size_bytes, content.sha256);
+  std::string seal =
+      fmt::format("{}\nsize {}\nsha256 {}\n", kMagic, content.size_bytes, content.sha256);
   seal.resize(kSealBytes, '\0');
   file.clear();
   file.seekp(0);
@@ -56,17 +57,21 @@ void verify_seal(const std::string& path) {
   if (!file) throw IoError(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
   std::array<char, kSealBytes> block{};
   file.read(block.data(), block.size());
-  const auto lines = split(std::string_view(block.data(), static_cast<std::size_t>(file.gcount())), '\n');
-  if (lines.size() < 4 || lines[0] != kMagic || !lines[1].starts_with("size ") || !lines[2].starts_with("sha256 "))
-    throw InvalidInput(fmt::format("{}: not a Phalanx checkpoint, or its first bytes are damaged", path));
+  const auto lines =
+      split(std::string_view(block.data(), static_cast<std::size_t>(file.gcount())), '\n');
+  if (lines.size() < 4 || lines[0] != kMagic || !lines[1].starts_with("size ") ||
+      !lines[2].starts_with("sha256 "))
+    throw InvalidInput(
+        fmt::format("{}: not a Phalanx checkpoint, or its first bytes are damaged", path));
   const std::string_view size = lines[1].substr(5), sha256 = lines[2].substr(7);
   const Content content = content_of(file);
   if (size != fmt::format("{}", content.size_bytes))
-    throw InvalidInput(fmt::format("{}: truncated or overwritten: expected {} bytes behind its seal, found {}", path, size,
-                                   content.size_bytes));
+    throw InvalidInput(
+        fmt::format("{}: truncated or overwritten: expected {} bytes behind its seal, found {}",
+                    path, size, content.size_bytes));
   if (sha256 != content.sha256)
-    throw InvalidInput(fmt::format("{}: damaged: its SHA-256 is {}..., expected {}...", path, content.sha256.substr(0, 16),
-                                   sha256.substr(0, 16)));
+    throw InvalidInput(fmt::format("{}: damaged: its SHA-256 is {}..., expected {}...", path,
+                                   content.sha256.substr(0, 16), sha256.substr(0, 16)));
 }
 
 }  // namespace phalanx

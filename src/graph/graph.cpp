@@ -18,15 +18,17 @@ ValueId Graph::add_parameter(std::string name, const TensorType& type, Initializ
   for (const Value& v : values_)
     if (v.kind == ValueKind::kParameter && v.name == name)
       throw InvalidArgument(fmt::format("two parameters are called '{}'", name));
-  return add_value({.name = std::move(name), .kind = ValueKind::kParameter, .type = type, .init = init});
+  return add_value(
+      {.name = std::move(name), .kind = ValueKind::kParameter, .type = type, .init = init});
 }
 
 ValueId Graph::add_state(std::string name, const TensorType& type, Initializer init) {
-  return add_value({.name = std::move(name), .kind = ValueKind::kState, .type = type, .init = init});
+  return add_value(
+      {.name = std::move(name), .kind = ValueKind::kState, .type = type, .init = init});
 }
 
-std::vector<ValueId> Graph::add(std::string_view op_name, const Attributes& attributes, std::vector<ValueId> inputs,
-                                std::string name) {
+std::vector<ValueId> Graph::add(std::string_view op_name, const Attributes& attributes,
+                                std::vector<ValueId> inputs, std::string name) {
   const OpSpec& op = find_operator(op_name);
   std::vector<TensorType> types;
   for (ValueId id : inputs) {
@@ -39,7 +41,8 @@ std::vector<ValueId> Graph::add(std::string_view op_name, const Attributes& attr
   } catch (const InvalidArgument& e) {
     throw InvalidArgument(fmt::format("layer '{}': {}", name, e.what()));
   }
-  Node node{.name = std::move(name), .op = &op, .attributes = attributes, .inputs = std::move(inputs)};
+  Node node{
+      .name = std::move(name), .op = &op, .attributes = attributes, .inputs = std::move(inputs)};
   for (std::size_t i = 0; i < out_types.size(); ++i)
     node.outputs.push_back(add_value(
         {.name = i == 0 ? node.name : fmt::format("{}.{}", node.name, i), .type = out_types[i]}));
@@ -80,7 +83,8 @@ ValueId Graph::output(std::string_view name) const {
 
 ValueId Graph::input(std::string_view name) const {
   for (std::size_t i = 0; i < values_.size(); ++i)
-    if (values_[i].kind == ValueKind::kInput && values_[i].name == name) return static_cast<ValueId>(i);
+    if (values_[i].kind == ValueKind::kInput && values_[i].name == name)
+      return static_cast<ValueId>(i);
   throw InvalidArgument(fmt::format("the graph has no input '{}'", name));
 }
 

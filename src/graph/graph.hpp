@@ -28,7 +28,8 @@ enum class ValueKind : std::uint8_t {
 struct Initializer {
   enum class Kind : std::uint8_t { kConstant, kUniform, kNormal };
   Kind kind = Kind::kConstant;
-  double value = 0;  ///< the constant; the bound of U(-value, value); the standard deviation of N(0, value^2)
+  double value =
+      0;  ///< the constant; the bound of U(-value, value); the standard deviation of N(0, value^2)
 };
 
 /// What flows along an edge.
@@ -37,8 +38,8 @@ struct Value {
   ValueKind kind = ValueKind::kComputed;
   TensorType type;
   NodeId producer = kNoNode;
-  Initializer init;                ///< of a parameter or state
-  ValueId parameter = kNoValue;    ///< of a parameter gradient
+  Initializer init;              ///< of a parameter or state
+  ValueId parameter = kNoValue;  ///< of a parameter gradient
 };
 
 /// One use of an operator, forward or backward. Operands as in Kernel; kNoValue where one is absent.
@@ -63,10 +64,11 @@ class Graph {
 
   /// Adds a forward node; infers and returns its outputs, saved ones included.
   /// Throws    InvalidArgument "layer 'NAME': ..." if the operator refuses attributes or types.
-  std::vector<ValueId> add(std::string_view op, const Attributes& attributes, std::vector<ValueId> inputs,
-                           std::string name);
+  std::vector<ValueId> add(std::string_view op, const Attributes& attributes,
+                           std::vector<ValueId> inputs, std::string name);
   /// The same for an operator of which only the first output matters.
-  ValueId add_one(std::string_view op, const Attributes& attributes, std::vector<ValueId> inputs, std::string name) {
+  ValueId add_one(std::string_view op, const Attributes& attributes, std::vector<ValueId> inputs,
+                  std::string name) {
     return add(op, attributes, std::move(inputs), std::move(name)).front();
   }
 

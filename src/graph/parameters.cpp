@@ -44,15 +44,17 @@ void initialise_array(const ParameterSlot& slot, std::uint64_t seed, float* to) 
   const std::uint64_t name = hash_name(slot.name);
   for (std::int64_t i = 0; i < count; i += 4) {
     const auto block = static_cast<std::uint64_t>(i / 4);
-    const auto words = philox(seed ^ name, {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
-                                            static_cast<std::uint32_t>(name >> 32),
-                                            static_cast<std::uint32_t>(RandomStream::kInit)});
+    const auto words = philox(
+        seed ^ name,
+        {static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+         static_cast<std::uint32_t>(name >> 32), static_cast<std::uint32_t>(RandomStream::kInit)});
     float draws[4];
     if (slot.init.kind == Initializer::Kind::kUniform) {
       for (int k = 0; k < 4; ++k) draws[k] = value * (2.0f * uniform01(words[k]) - 1.0f);
     } else {
       const auto a = normal_pair(words[0], words[1]), b = normal_pair(words[2], words[3]);
-      draws[0] = value * a[0], draws[1] = value * a[1], draws[2] = value * b[0], draws[3] = value * b[1];
+      draws[0] = value * a[0], draws[1] = value * a[1], draws[2] = value * b[0],
+      draws[3] = value * b[1];
     }
     std::copy_n(draws, std::min<std::int64_t>(4, count - i), to + i);
   }
@@ -72,17 +74,23 @@ ParameterLayout::ParameterLayout(const Graph& graph) {
     Entry entry{{v.name, v.type.shape, 0, v.init}, graph.nodes().size()};
     for (std::size_t n = 0; n < graph.nodes().size(); ++n)
       for (ValueId out : graph.nodes()[n].outputs)
-        if (out != kNoValue && graph.value(out).parameter == static_cast<ValueId>(i)) entry.final_at = n;
+        if (out != kNoValue && graph.value(out).parameter == static_cast<ValueId>(i))
+          entry.final_at = n;
     entries.push_back(std::move(entry));
   }
-  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.final_at < b.final_at; });
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const Entry& a, const Entry& b) { return a.final_at < b.final_at; });
   for (Entry& e : entries) parameters_.push_back(std::move(e.slot));
   parameter_elements_ = place(parameters_);
   state_elements_ = place(states_);
 }
 
-const ParameterSlot& ParameterLayout::parameter(std::string_view name) const { return find(parameters_, name); }
-const ParameterSlot& ParameterLayout::state(std::string_view name) const { return find(states_, name); }
+const ParameterSlot& ParameterLayout::parameter(std::string_view name) const {
+  return find(parameters_, name);
+}
+const ParameterSlot& ParameterLayout::state(std::string_view name) const {
+  return find(states_, name);
+}
 
 ParameterSet::ParameterSet(ParameterLayout layout, Stream& stream)
     : layout_(std::move(layout)),
@@ -93,8 +101,10 @@ ParameterSet::ParameterSet(ParameterLayout layout, Stream& stream)
 }
 
 void ParameterSet::initialise(std::uint64_t seed) {
-  for (const ParameterSlot& slot : layout_.parameters()) initialise_array(slot, seed, parameters_.as<float>().data() + slot.offset);
-  for (const ParameterSlot& slot : layout_.states()) initialise_array(slot, seed, states_.as<float>().data() + slot.offset);
+  for (const ParameterSlot& slot : layout_.parameters())
+    initialise_array(slot, seed, parameters_.as<float>().data() + slot.offset);
+  for (const ParameterSlot& slot : layout_.states())
+    initialise_array(slot, seed, states_.as<float>().data() + slot.offset);
 }
 
 TensorView ParameterSet::parameters() const noexcept { return parameters_.view(); }

@@ -28,7 +28,9 @@ class ParameterLayout {
 
   const std::vector<ParameterSlot>& parameters() const noexcept { return parameters_; }
   const std::vector<ParameterSlot>& states() const noexcept { return states_; }
-  std::int64_t parameter_elements() const noexcept { return parameter_elements_; }  ///< with padding
+  std::int64_t parameter_elements() const noexcept {
+    return parameter_elements_;
+  }  ///< with padding
   std::int64_t state_elements() const noexcept { return state_elements_; }
   /// Throws    InvalidArgument if there is none of this name.
   const ParameterSlot& parameter(std::string_view name) const;

@@ -47,7 +47,9 @@ class Planner {
           p = {Storage::kFeed, plan_.feeds_.size()};
           plan_.feeds_.push_back(static_cast<ValueId>(i));
           break;
-        case ValueKind::kParameter: p = {Storage::kParameters, bytes(layout_.parameter(v.name))}; break;
+        case ValueKind::kParameter:
+          p = {Storage::kParameters, bytes(layout_.parameter(v.name))};
+          break;
         case ValueKind::kState: p = {Storage::kStates, bytes(layout_.state(v.name))}; break;
         case ValueKind::kParameterGradient:
           p = {Storage::kGradients, bytes(layout_.parameter(graph_.value(v.parameter).name))};
@@ -57,7 +59,9 @@ class Planner {
     }
   }
 
-  static std::size_t bytes(const ParameterSlot& slot) { return static_cast<std::size_t>(slot.offset) * sizeof(float); }
+  static std::size_t bytes(const ParameterSlot& slot) {
+    return static_cast<std::size_t>(slot.offset) * sizeof(float);
+  }
 
   void find_last_uses() {
     last_use_.assign(graph_.values().size(), 0);
@@ -71,11 +75,14 @@ class Planner {
     for (std::size_t s = 0; s < graph_.nodes().size(); ++s) {
       const Node& node = graph_.nodes()[s];
       const DeviceKernels& kernels = kernels_for(*node.op, device_);
-      PlannedStep step{.node = static_cast<NodeId>(s), .kernel = node.backward ? kernels.backward : kernels.forward};
+      PlannedStep step{.node = static_cast<NodeId>(s),
+                       .kernel = node.backward ? kernels.backward : kernels.forward};
       for (std::size_t i = 0; i < node.outputs.size(); ++i)
-        if (node.outputs[i] != kNoValue && graph_.value(node.outputs[i]).kind == ValueKind::kParameterGradient)
+        if (node.outputs[i] != kNoValue &&
+            graph_.value(node.outputs[i]).kind == ValueKind::kParameterGradient)
           step.parameter_gradients |= 1u << i;
-      if (const Prepare prepare = node.backward ? kernels.prepare_backward : kernels.prepare_forward)
+      if (const Prepare prepare =
+              node.backward ? kernels.prepare_backward : kernels.prepare_forward)
         step.state = prepare_state(prepare, node);
       plan_.steps_.push_back(std::move(step));
     }
@@ -93,7 +100,8 @@ class Planner {
     std::vector<TensorType> in, out;
     const auto in_present = describe(node.inputs, in);
     const auto out_present = describe(node.outputs, out);
-    return prepare(node.attributes, in, out, {in_present.get(), in.size()}, {out_present.get(), out.size()});
+    return prepare(node.attributes, in, out, {in_present.get(), in.size()},
+                   {out_present.get(), out.size()});
   }
 
   // --- which values share memory
@@ -124,8 +132,11 @@ class Planner {
 
   void share_forward(std::size_t s, const Node& node) {
     for (const AliasRule& rule : node.op->aliases) {
-      const auto out_index = static_cast<std::size_t>(rule.output), in_index = static_cast<std::size_t>(rule.input);
-      if (out_index >= node.outputs.size() || in_index >= node.inputs.size() || node.inputs[in_index] == kNoValue) continue;
+      const auto out_index = static_cast<std::size_t>(rule.output),
+                 in_index = static_cast<std::size_t>(rule.input);
+      if (out_index >= node.outputs.size() || in_index >= node.inputs.size() ||
+          node.inputs[in_index] == kNoValue)
+        continue;
       const ValueId out = node.outputs[out_index], in = node.inputs[in_index];
       if (root(index(out)) != index(out)) continue;  // an earlier rule found it a place
       if (rule.kind == AliasKind::kMay && !may_overwrite(s, out, in)) continue;
@@ -136,8 +147,10 @@ class Planner {
 
   void share_backward(std::size_t s, const Node& node) {
     const auto& rules = node.op->aliases;
-    const bool is_view = std::any_of(rules.begin(), rules.end(), [](const AliasRule& r) { return r.kind == AliasKind::kView; });
-    const std::size_t dy_index = node.inputs.size() - (node.inputs.size() - node.outputs.size()) / 2;
+    const bool is_view = std::any_of(rules.begin(), rules.end(),
+                                     [](const AliasRule& r) { return r.kind == AliasKind::kView; });
+    const std::size_t dy_index =
+        node.inputs.size() - (node.inputs.size() - node.outputs.size()) / 2;
     const ValueId dy = node.inputs[dy_index];
     if (dy == kNoValue) return;
     for (std::size_t i = 0; i < node.outputs.size(); ++i) {
@@ -171,10 +184,12 @@ class Planner {
         b.size_bytes = std::max(b.size_bytes, align_up(graph_.value(out).type.size_bytes()));
         b.first = std::min(b.first, s);
         b.last = std::max({b.last, s, last_use_[r]});
-        if (plan_.steps_[s].kernel != nullptr) plan_.unshared_bytes_ += align_up(graph_.value(out).type.size_bytes());
+        if (plan_.steps_[s].kernel != nullptr)
+          plan_.unshared_bytes_ += align_up(graph_.value(out).type.size_bytes());
       }
       const auto& state = plan_.steps_[s].state;
-      blocks.push_back({.size_bytes = align_up(state ? state->workspace_bytes() : 0), .first = s, .last = s});
+      blocks.push_back(
+          {.size_bytes = align_up(state ? state->workspace_bytes() : 0), .first = s, .last = s});
       plan_.unshared_bytes_ += blocks.back().size_bytes;
     }
     plan_.arena_bytes_ = assign_offsets(blocks);
@@ -182,7 +197,8 @@ class Planner {
       if (plan_.placements_[i].storage != Storage::kActivations) continue;
       const std::size_t r = root(i);
       plan_.placements_[i] = plan_.placements_[r];
-      if (plan_.placements_[r].storage == Storage::kActivations) plan_.placements_[i].offset = blocks[r].offset;
+      if (plan_.placements_[r].storage == Storage::kActivations)
+        plan_.placements_[i].offset = blocks[r].offset;
     }
     for (std::size_t s = 0; s < plan_.steps_.size(); ++s)
       plan_.steps_[s].workspace_offset = blocks[graph_.values().size() + s].offset;
@@ -193,7 +209,8 @@ class Planner {
     std::vector<Block*> order;
     for (Block& b : blocks)
       if (b.size_bytes > 0 && b.first != kNever) order.push_back(&b);
-    std::stable_sort(order.begin(), order.end(), [](const Block* a, const Block* b) { return a->size_bytes > b->size_bytes; });
+    std::stable_sort(order.begin(), order.end(),
+                     [](const Block* a, const Block* b) { return a->size_bytes > b->size_bytes; });
     std::vector<Block*> placed;  // by offset
     std::size_t end = 0;
     for (Block* b : order) {
@@ -205,15 +222,17 @@ class Planner {
       }
       b->offset = offset;
       end = std::max(end, offset + b->size_bytes);
-      placed.insert(std::upper_bound(placed.begin(), placed.end(), b,
-                                     [](const Block* x, const Block* y) { return x->offset < y->offset; }),
-                    b);
+      placed.insert(
+          std::upper_bound(placed.begin(), placed.end(), b,
+                           [](const Block* x, const Block* y) { return x->offset < y->offset; }),
+          b);
     }
     return end;
   }
 
   void find_final_gradients() {
-    std::vector<std::size_t> final_at(layout_.parameters().size(), 0);  // no gradient: final from the start
+    std::vector<std::size_t> final_at(layout_.parameters().size(),
+                                      0);  // no gradient: final from the start
     for (std::size_t s = 0; s < graph_.nodes().size(); ++s)
       for (ValueId out : graph_.nodes()[s].outputs) {
         if (out == kNoValue || graph_.value(out).kind != ValueKind::kParameterGradient) continue;

@@ -23,11 +23,13 @@ struct Placement {
 /// One node in its place, with what its kernel prepared.
 struct PlannedStep {
   NodeId node = kNoNode;
-  Kernel kernel = nullptr;               ///< null: a view, nothing runs
+  Kernel kernel = nullptr;  ///< null: a view, nothing runs
   std::unique_ptr<OpState> state;
-  std::size_t workspace_offset = 0;      ///< in the activation arena
-  std::uint32_t parameter_gradients = 0; ///< outputs that add when gradients are accumulated over micro-batches
-  std::int64_t gradients_final = 0;      ///< elements of the gradient arena that are final after this step
+  std::size_t workspace_offset = 0;  ///< in the activation arena
+  std::uint32_t parameter_gradients =
+      0;  ///< outputs that add when gradients are accumulated over micro-batches
+  std::int64_t gradients_final =
+      0;  ///< elements of the gradient arena that are final after this step
 };
 
 /// How a graph runs on a device: the order, the kernels, every byte of memory, and when each gradient is final.
@@ -41,7 +43,9 @@ class Plan {
 
   const Graph& graph() const noexcept { return graph_; }
   const std::vector<PlannedStep>& steps() const noexcept { return steps_; }
-  const Placement& placement(ValueId id) const { return placements_.at(static_cast<std::size_t>(id)); }
+  const Placement& placement(ValueId id) const {
+    return placements_.at(static_cast<std::size_t>(id));
+  }
   std::size_t arena_bytes() const noexcept { return arena_bytes_; }
   /// What the arena would take if only views shared memory.
   std::size_t unshared_bytes() const noexcept { return unshared_bytes_; }
@@ -61,8 +65,8 @@ class Plan {
 /// What changes from run to run.
 struct RunOptions {
   RandomState random;
-  bool accumulate = false;               ///< add to the gradients instead of overwriting them
-  std::uint64_t parameter_version = 0;   ///< see OpContext
+  bool accumulate = false;              ///< add to the gradients instead of overwriting them
+  std::uint64_t parameter_version = 0;  ///< see OpContext
   /// Called after a step from which on more gradients are final, with the number of final elements of the arena.
   std::function<void(std::int64_t)> on_gradients_final;
   /// Sums a tensor over the ranks in place, for graphs that `split_columns` made; null: one rank.
@@ -74,7 +78,8 @@ struct RunOptions {
 class Executor {
  public:
   /// All arguments must outlive the executor. `gradients` may be absent if the graph has none.
-  Executor(Plan plan, ParameterSet& parameters, TensorView gradients, Workspace& arena, Stream& stream);
+  Executor(Plan plan, ParameterSet& parameters, TensorView gradients, Workspace& arena,
+           Stream& stream);
 
   /// The memory that an input reads from on the next runs; it is not copied.
   /// Throws    InvalidArgument if type or name do not fit.

@@ -12,12 +12,14 @@ namespace {
 
 /// PyTorch's default for dense and convolution layers: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 Initializer uniform_fan_in(std::int64_t fan_in) {
-  return {Initializer::Kind::kUniform, fan_in > 0 ? 1.0 / std::sqrt(static_cast<double>(fan_in)) : 0.0};
+  return {Initializer::Kind::kUniform,
+          fan_in > 0 ? 1.0 / std::sqrt(static_cast<double>(fan_in)) : 0.0};
 }
 
-const std::vector<std::string> kLayers = {"conv",       "max_pool", "average_pool", "global_average_pool", "flatten",
-                                          "softmax",    "dense",    "batch_norm",   "dropout",             "relu",
-                                          "leaky_relu", "elu",      "sigmoid",      "tanh",                "gelu"};
+const std::vector<std::string> kLayers = {
+    "conv",       "max_pool", "average_pool", "global_average_pool", "flatten", "softmax", "dense",
+    "batch_norm", "dropout",  "relu",         "leaky_relu",          "elu",     "sigmoid", "tanh",
+    "gelu"};
 
 }  // namespace
 
@@ -35,7 +37,8 @@ struct LayerBuilder::Words {
 
   /// A number, if one comes next.
   std::optional<double> optional_number() {
-    if (at_end() || std::isalpha(static_cast<unsigned char>(words[next][0])) != 0) return std::nullopt;
+    if (at_end() || std::isalpha(static_cast<unsigned char>(words[next][0])) != 0)
+      return std::nullopt;
     return parse_double(words[next++]);
   }
 
@@ -57,7 +60,8 @@ struct LayerBuilder::Words {
       if (words[i] != key) continue;
       std::string_view found = words[i];
       if (with_value) {
-        if (i + 1 == words.size()) throw InvalidInput(fmt::format("expected a value after '{}'", key));
+        if (i + 1 == words.size())
+          throw InvalidInput(fmt::format("expected a value after '{}'", key));
         found = words[i + 1];
       }
       words.erase(words.begin() + static_cast<std::ptrdiff_t>(i),
@@ -102,9 +106,11 @@ void LayerBuilder::conv(Words& words) {
   const auto pad = words.value("pad");
   words.done();
   if (shape().rank() != 4)
-    throw InvalidInput(fmt::format("conv needs images [N, C, H, W], but the layer before gives {}", shape().str()));
+    throw InvalidInput(fmt::format("conv needs images [N, C, H, W], but the layer before gives {}",
+                                   shape().str()));
   if (channels < 1 || groups < 1 || shape()[1] % groups != 0 || channels % groups != 0)
-    throw InvalidInput(fmt::format("{} groups must divide {} input and {} output channels", groups, shape()[1], channels));
+    throw InvalidInput(fmt::format("{} groups must divide {} input and {} output channels", groups,
+                                   shape()[1], channels));
   Attributes attributes{{"kernel_shape", kernel},
                         {"strides", Ints{stride, stride}},
                         {"dilations", Ints{dilation, dilation}},
@@ -117,10 +123,14 @@ void LayerBuilder::conv(Words& words) {
   }
   const std::string name = next_name("conv");
   const std::int64_t fan_in = shape()[1] / groups * kernel[0] * kernel[1];
-  std::vector<ValueId> inputs{x_, graph_.add_parameter(name + ".weight",
-                                                       {DType::kF32, Shape{channels, shape()[1] / groups, kernel[0], kernel[1]}},
-                                                       uniform_fan_in(fan_in))};
-  if (bias) inputs.push_back(graph_.add_parameter(name + ".bias", {DType::kF32, Shape{channels}}, uniform_fan_in(fan_in)));
+  std::vector<ValueId> inputs{
+      x_, graph_.add_parameter(
+              name + ".weight",
+              {DType::kF32, Shape{channels, shape()[1] / groups, kernel[0], kernel[1]}},
+              uniform_fan_in(fan_in))};
+  if (bias)
+    inputs.push_back(graph_.add_parameter(name + ".bias", {DType::kF32, Shape{channels}},
+                                          uniform_fan_in(fan_in)));
   x_ = graph_.add_one("conv", attributes, inputs, name);
 }
 
@@ -133,8 +143,11 @@ void LayerBuilder::dense(Words& words) {
   const std::string name = next_name("dense");
   const std::int64_t fan_in = shape()[1];
   std::vector<ValueId> inputs{
-      x_, graph_.add_parameter(name + ".weight", {DType::kF32, Shape{width, fan_in}}, uniform_fan_in(fan_in))};
-  if (bias) inputs.push_back(graph_.add_parameter(name + ".bias", {DType::kF32, Shape{width}}, uniform_fan_in(fan_in)));
+      x_, graph_.add_parameter(name + ".weight", {DType::kF32, Shape{width, fan_in}},
+                               uniform_fan_in(fan_in))};
+  if (bias)
+    inputs.push_back(
+        graph_.add_parameter(name + ".bias", {DType::kF32, Shape{width}}, uniform_fan_in(fan_in)));
   x_ = graph_.add_one("gemm", {{"transB", std::int64_t{1}}}, inputs, name);
 }
 
@@ -150,7 +163,9 @@ void LayerBuilder::pool(std::string_view op, Words& words) {
 void LayerBuilder::batch_norm(Words& words) {
   const auto epsilon = words.value("epsilon"), momentum = words.value("momentum");
   words.done();
-  if (shape().rank() < 2) throw InvalidInput(fmt::format("batch_norm needs channels, but the layer before gives {}", shape().str()));
+  if (shape().rank() < 2)
+    throw InvalidInput(
+        fmt::format("batch_norm needs channels, but the layer before gives {}", shape().str()));
   const std::string name = next_name("batch_norm");
   const TensorType per_channel{DType::kF32, Shape{shape()[1]}};
   const Initializer zeros{}, ones{Initializer::Kind::kConstant, 1.0};
@@ -185,11 +200,13 @@ void LayerBuilder::add(std::string_view line) {
       return plain(op, alpha ? Attributes{{"alpha", *alpha}} : Attributes{});
     }
     if (std::find(kLayers.begin(), kLayers.end(), op) == kLayers.end())
-      throw InvalidInput(fmt::format("there is no layer '{}'; the nearest is '{}'", op, nearest(op, kLayers)));
+      throw InvalidInput(
+          fmt::format("there is no layer '{}'; the nearest is '{}'", op, nearest(op, kLayers)));
     words.done();
     plain(op, {});
   } catch (const Error& e) {
-    throw ConfigError(fmt::format("layer {} '{}' on input {}: {}", line_, line, shape().str(), e.what()));
+    throw ConfigError(
+        fmt::format("layer {} '{}' on input {}: {}", line_, line, shape().str(), e.what()));
   }
 }
 

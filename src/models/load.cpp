@@ -12,12 +12,15 @@ void load_parameters(const Checkpoint& checkpoint, ParameterSet& parameters) {
 
 LoadedModel load_model(const std::string& checkpoint_path, std::int64_t batch, Stream& stream) {
   const Checkpoint checkpoint = Checkpoint::read(checkpoint_path);
-  LoadedModel loaded{.record = run_record_from_json(checkpoint.run(), checkpoint_path), .network = nullptr};
+  LoadedModel loaded{.record = run_record_from_json(checkpoint.run(), checkpoint_path),
+                     .network = nullptr};
   try {
     loaded.network = std::make_unique<Network>(
-        NetworkOptions{loaded.record.model, loaded.record.loss, loaded.record.precision, false}, batch, stream);
+        NetworkOptions{loaded.record.model, loaded.record.loss, loaded.record.precision, false},
+        batch, stream);
   } catch (const ConfigError& e) {
-    throw InvalidInput(fmt::format("{}: the model it describes cannot be built: {}", checkpoint_path, e.what()));
+    throw InvalidInput(
+        fmt::format("{}: the model it describes cannot be built: {}", checkpoint_path, e.what()));
   }
   load_parameters(checkpoint, loaded.network->parameters());
   return loaded;

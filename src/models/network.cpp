@@ -9,10 +9,12 @@ namespace phalanx {
 
 Network::Network(NetworkOptions options, std::int64_t batch, Stream& stream)
     : options_(std::move(options)), stream_(stream), arena_(stream) {
-  const Graph graph = lower(options_.training ? Mode::kTraining : Mode::kInference, std::max<std::int64_t>(batch, 1));
+  const Graph graph = lower(options_.training ? Mode::kTraining : Mode::kInference,
+                            std::max<std::int64_t>(batch, 1));
   parameters_ = std::make_unique<ParameterSet>(ParameterLayout(graph), stream);
   if (!options_.training) return;
-  gradients_ = Tensor({DType::kF32, Shape{parameters_->layout().parameter_elements() + kTail}}, stream);
+  gradients_ =
+      Tensor({DType::kF32, Shape{parameters_->layout().parameter_elements() + kTail}}, stream);
   std::ranges::fill(gradients_.as<float>(), 0.0f);
 }
 
@@ -56,8 +58,9 @@ void Network::initialise(std::uint64_t seed) {
 Executor& Network::executor(Mode mode, std::int64_t batch) {
   std::unique_ptr<Executor>& found = executors_[{mode, batch}];
   if (!found)
-    found = std::make_unique<Executor>(Plan(lower(mode, batch), parameters_->layout(), stream_.device()), *parameters_,
-                                       gradients_.view(), arena_, stream_);
+    found = std::make_unique<Executor>(
+        Plan(lower(mode, batch), parameters_->layout(), stream_.device()), *parameters_,
+        gradients_.view(), arena_, stream_);
   return *found;
 }
 

@@ -17,7 +17,7 @@ struct NetworkOptions {
   std::string loss;               ///< see attach_loss
   std::string precision = "f32";  ///< f32 | bf16
   bool training = true;           ///< false: no gradients, training() may not be called
-  Range columns;                  ///< not empty: this rank's share of the input columns (see split_columns)
+  Range columns;  ///< not empty: this rank's share of the input columns (see split_columns)
 };
 
 /// A model on one device of one rank: its parameters, and an executor for every batch size that has been asked for, all

@@ -64,7 +64,8 @@ RunRecord run_record_from_json(const std::string& text, const std::string& sourc
     model.at("layers").get_to(r.model.layers);
     model.at("hidden").get_to(r.model.hidden);
     model.at("activation").get_to(r.model.activation);
-    r.model.sample = Shape(std::span<const std::int64_t>(model.at("sample").get<std::vector<std::int64_t>>()));
+    r.model.sample =
+        Shape(std::span<const std::int64_t>(model.at("sample").get<std::vector<std::int64_t>>()));
     model.at("outputs").get_to(r.model.outputs);
     model.at("loss").get_to(r.loss);
     model.at("precision").get_to(r.precision);

@@ -19,25 +19,25 @@ struct RunRecord {
 
   // the data it was trained on
   bool is_image = false;
-  bool normalise = true;             ///< inputs are (v - mean) / std
-  bool normalise_targets = false;    ///< targets were (t - target_mean) / target_std
+  bool normalise = true;           ///< inputs are (v - mean) / std
+  bool normalise_targets = false;  ///< targets were (t - target_mean) / target_std
   std::vector<float> mean, std, target_mean, target_std;
   std::vector<std::string> class_names, feature_names, target_names;
   std::string data_sha256;
 
   // where the run stands
-  std::int64_t step = 0;             ///< optimizer steps done
-  std::int64_t epoch = 0;            ///< epoch of the next step
-  std::int64_t step_in_epoch = 0;    ///< the next step
-  double seconds = 0;                ///< trained so far
-  std::string best_metric;           ///< "accuracy" or "loss"
+  std::int64_t step = 0;           ///< optimizer steps done
+  std::int64_t epoch = 0;          ///< epoch of the next step
+  std::int64_t step_in_epoch = 0;  ///< the next step
+  double seconds = 0;              ///< trained so far
+  std::string best_metric;         ///< "accuracy" or "loss"
   bool has_best = false;
   double best_value = 0;
   std::int64_t evaluations_since_best = 0;
-  double epoch_loss_sum = 0;         ///< of the unfinished epoch, over all ranks
+  double epoch_loss_sum = 0;  ///< of the unfinished epoch, over all ranks
   std::int64_t epoch_samples = 0;
 
-  std::string config;                ///< the effective configuration, as `--dump-config` prints it
+  std::string config;  ///< the effective configuration, as `--dump-config` prints it
 };
 
 std::string to_json(const RunRecord& record);

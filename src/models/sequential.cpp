@@ -6,7 +6,8 @@
 namespace phalanx {
 
 ValueId build_layers(Graph& graph, const ModelSpec& spec, ValueId x) {
-  if (spec.layers.empty()) throw ConfigError("model = layers needs at least one 'layer = ...' line");
+  if (spec.layers.empty())
+    throw ConfigError("model = layers needs at least one 'layer = ...' line");
   LayerBuilder builder(graph, x);
   for (const std::string& line : spec.layers) builder.add(line);
   return builder.output();

@@ -58,10 +58,11 @@ struct OpContext {
 ///           gradient of an f32 parameter stays f32 whatever the activations are.
 using Kernel = void (*)(OpContext& ctx, Inputs in, Outputs out);
 
-/// Makes the state for one node. The types are those the kernel will see; an absent operand has DType and shape of its
-/// value, and `present` tells (inputs first, then outputs).
+/// Makes the state for one node from the types that the kernel will see. An absent operand has the type TensorType() and
+/// `present` says so.
 using Prepare = std::unique_ptr<OpState> (*)(const Attributes& attributes, Types in, Types out,
-                                             std::span<const bool> in_present, std::span<const bool> out_present);
+                                             std::span<const bool> in_present,
+                                             std::span<const bool> out_present);
 
 /// Which memory formats an operator accepts for tensors of rank 4.
 enum class LayoutRule : std::uint8_t {
@@ -71,7 +72,8 @@ enum class LayoutRule : std::uint8_t {
 };
 
 /// Fills in the channel blocks that the kernel wants for its inputs, and those its outputs will have.
-using ChooseLayout = void (*)(const Attributes& attributes, Types in, Types out, std::span<std::int64_t> in_blocks,
+using ChooseLayout = void (*)(const Attributes& attributes, Types in, Types out,
+                              std::span<std::int64_t> in_blocks,
                               std::span<std::int64_t> out_blocks);
 
 /// One device's half of an operator. A null entry is an honest Unsupported.
@@ -84,7 +86,7 @@ struct DeviceKernels {
 };
 
 enum class AliasKind : std::uint8_t {
-  kView,    ///< the output is always the input's bytes under another shape; nothing runs when they share memory
+  kView,  ///< the output is always the input's bytes under another shape; nothing runs when they share memory
   kMay,     ///< the output may overwrite the input if nobody reads it later; equal types
   kUpdate,  ///< the output is the input, updated in place (running statistics, optimizer state)
 };
@@ -107,18 +109,25 @@ struct OpSpec {
   /// Throws    InvalidArgument whose text names what was expected and what was found.
   std::vector<TensorType> (*infer)(const Attributes& attributes, Types inputs);
 
-  int saved_outputs = 0;                 ///< how many trailing outputs exist for the backward kernel only
-  std::uint32_t optional_inputs = 0;     ///< bit i: input i may be missing
-  std::uint32_t differentiable = 0;      ///< bit i: input i can have a gradient; 0: the operator has no backward
-  std::uint32_t needs_inputs = 0;        ///< bit i: backward reads input i
-  std::uint32_t needs_outputs = 0;       ///< bit i: backward reads output i (saved ones included)
+  int saved_outputs =
+      0;  ///< how many trailing outputs exist for the backward kernel only; an operator
+          ///< that infers no more than these (in inference) saves none
+  std::uint32_t optional_inputs = 0;  ///< bit i: input i may be missing
+  std::uint32_t differentiable =
+      0;  ///< bit i: input i can have a gradient; 0: the operator has no backward
+  std::uint32_t parameter_inputs =
+      ~1u;  ///< bit i: input i may be a parameter: its gradient honours adds_to(i)
+  std::uint32_t needs_inputs = 0;   ///< bit i: backward reads input i
+  std::uint32_t needs_outputs = 0;  ///< bit i: backward reads output i (saved ones included)
   LayoutRule layout = LayoutRule::kPlain;
   std::span<const AliasRule> aliases = {};
   /// The same for the backward kernel: output is dx of an input, input counts in the backward kernel's own list.
-  std::uint32_t dx_may_overwrite_dy = 0;  ///< bit i: the gradient of input i may overwrite that of output 0
-  bool random = false;                    ///< reads OpContext::random
-  bool f32_only = false;                  ///< the pass lower_precision leaves it in f32 (losses)
-  bool collective = false;                ///< the executor sums output 0 over the ranks after the kernel: RunOptions::collective
+  std::uint32_t dx_may_overwrite_dy =
+      0;                  ///< bit i: the gradient of input i may overwrite that of output 0
+  bool random = false;    ///< reads OpContext::random
+  bool f32_only = false;  ///< the pass lower_precision leaves it in f32 (losses)
+  bool collective =
+      false;  ///< the executor sums output 0 over the ranks after the kernel: RunOptions::collective
 
   /// Of the forward pass. A gradient of an operand costs as much again.
   std::uint64_t (*flops)(const Attributes& attributes, Types inputs) = nullptr;
@@ -141,11 +150,11 @@ const DeviceKernels& kernels_for(const OpSpec& op, Device device);
 /// Checks and runs one forward kernel: infer, compare with the types of `out`, prepare, run. For tests, benchmarks and
 /// one-off calls; a plan prepares once and runs many times.
 /// Throws    InvalidArgument, Unsupported.
-void run_forward(const OpSpec& op, const Attributes& attributes, Inputs in, Outputs out, Stream& stream,
-                 RandomState random = {});
+void run_forward(const OpSpec& op, const Attributes& attributes, Inputs in, Outputs out,
+                 Stream& stream, RandomState random = {});
 
 /// The same for a backward kernel; operands as in Kernel.
-void run_backward(const OpSpec& op, const Attributes& attributes, Inputs in, Outputs out, Stream& stream,
-                  RandomState random = {}, std::uint32_t accumulate = 0);
+void run_backward(const OpSpec& op, const Attributes& attributes, Inputs in, Outputs out,
+                  Stream& stream, RandomState random = {}, std::uint32_t accumulate = 0);
 
 }  // namespace phalanx

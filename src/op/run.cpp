@@ -7,8 +7,8 @@
 namespace phalanx {
 namespace {
 
-void run(const DeviceKernels& kernels, bool forward, const Attributes& attributes, Inputs in, Outputs out,
-         Stream& stream, RandomState random, std::uint32_t accumulate) {
+void run(const DeviceKernels& kernels, bool forward, const Attributes& attributes, Inputs in,
+         Outputs out, Stream& stream, RandomState random, std::uint32_t accumulate) {
   const Prepare prepare = forward ? kernels.prepare_forward : kernels.prepare_backward;
   std::unique_ptr<OpState> state;
   if (prepare != nullptr) {
@@ -26,7 +26,8 @@ void run(const DeviceKernels& kernels, bool forward, const Attributes& attribute
                     {present.get() + in.size(), out.size()});
   }
   const Buffer workspace(state ? state->workspace_bytes() : 0, stream);
-  OpContext ctx{stream, attributes, {workspace.data(), workspace.size_bytes()}, state.get(), random, accumulate};
+  OpContext ctx{stream,      attributes, {workspace.data(), workspace.size_bytes()},
+                state.get(), random,     accumulate};
   (forward ? kernels.forward : kernels.backward)(ctx, in, out);
 }
 
@@ -38,7 +39,8 @@ const OpSpec& find_operator(std::string_view name) {
     if (op->name == name) return *op;
     names.emplace_back(op->name);
   }
-  throw InvalidArgument(fmt::format("no operator is called '{}'; the nearest is '{}'", name, nearest(name, names)));
+  throw InvalidArgument(
+      fmt::format("no operator is called '{}'; the nearest is '{}'", name, nearest(name, names)));
 }
 
 const DeviceKernels& kernels_for(const OpSpec& op, Device device) {
@@ -47,8 +49,8 @@ const DeviceKernels& kernels_for(const OpSpec& op, Device device) {
   return op.cpu;
 }
 
-void run_forward(const OpSpec& op, const Attributes& attributes, Inputs in, Outputs out, Stream& stream,
-                 RandomState random) {
+void run_forward(const OpSpec& op, const Attributes& attributes, Inputs in, Outputs out,
+                 Stream& stream, RandomState random) {
   const DeviceKernels& kernels = kernels_for(op, stream.device());
   std::vector<TensorType> types;
   for (const ConstTensorView& v : in) types.push_back(v.type);
@@ -56,15 +58,16 @@ void run_forward(const OpSpec& op, const Attributes& attributes, Inputs in, Outp
   require(expected.size() == out.size(), "an operator was run with the wrong number of outputs");
   for (std::size_t i = 0; i < out.size(); ++i)
     if (expected[i].dtype != out[i].type.dtype || !(expected[i].shape == out[i].shape()))
-      throw InvalidArgument(fmt::format("{}: output {} must be {}, found {}", op.name, i, expected[i].str(),
-                                        out[i].type.str()));
+      throw InvalidArgument(fmt::format("{}: output {} must be {}, found {}", op.name, i,
+                                        expected[i].str(), out[i].type.str()));
   run(kernels, true, attributes, in, out, stream, random, 0);
 }
 
-void run_backward(const OpSpec& op, const Attributes& attributes, Inputs in, Outputs out, Stream& stream,
-                  RandomState random, std::uint32_t accumulate) {
+void run_backward(const OpSpec& op, const Attributes& attributes, Inputs in, Outputs out,
+                  Stream& stream, RandomState random, std::uint32_t accumulate) {
   const DeviceKernels& kernels = kernels_for(op, stream.device());
-  if (kernels.backward == nullptr) throw Unsupported(fmt::format("operator '{}' has no backward kernel", op.name));
+  if (kernels.backward == nullptr)
+    throw Unsupported(fmt::format("operator '{}' has no backward kernel", op.name));
   run(kernels, false, attributes, in, out, stream, random, accumulate);
 }
 

@@ -9,6 +9,7 @@
 #include "core/log.hpp"
 #include "data/dataset.hpp"
 #include "data/transforms.hpp"
+#include "formats/atomic_file.hpp"
 #include "formats/sha256.hpp"
 #include "models/load.hpp"
 #include "predict/prediction_file.hpp"
@@ -22,28 +23,29 @@ PredictionKind kind_of(const RunRecord& record, double threshold) {
     kind.kind = PredictionKind::Kind::kClass;
     kind.names = record.class_names;
   } else {
-    kind.kind = record.loss == "binary_cross_entropy" ? PredictionKind::Kind::kBinary : PredictionKind::Kind::kValues;
+    kind.kind = record.loss == "binary_cross_entropy" ? PredictionKind::Kind::kBinary
+                                                      : PredictionKind::Kind::kValues;
     kind.names = record.target_names;
   }
   return kind;
 }
 
 /// What is predicted from what: two calls with one identity give the same file.
-std::string identity_of(const PredictOptions& options, const RunRecord& record, const Checkpoint& checkpoint,
-                        const DatasetInfo& info) {
+std::string identity_of(const PredictOptions& options, const RunRecord& record,
+                        const Checkpoint& checkpoint, const DatasetInfo& info) {
   Sha256 weights;
   for (const Checkpoint::Array& a : checkpoint.arrays())
     if (!a.path.starts_with("/optimizer/")) weights.update(std::as_bytes(std::span(a.values)));
-  return fmt::format("checkpoint step {} ({}), data {} split {}, batch {}, threshold {}", record.step,
-                     weights.hex().substr(0, 16), info.content_sha256.substr(0, 16), options.split, options.batch_size,
-                     options.threshold);
+  return fmt::format("checkpoint step {} ({}), data {} split {}, batch {}, threshold {}",
+                     record.step, weights.hex().substr(0, 16), info.content_sha256.substr(0, 16),
+                     options.split, options.batch_size, options.threshold);
 }
 
 /// Statistics come from training, whatever the data set to predict says about itself.
 Transform training_transform(const RunRecord& record, DatasetInfo info, const std::string& data) {
   if (!(info.sample == record.model.sample))
-    throw InvalidInput(fmt::format("{}: its samples have the shape {}, but the model takes {}", data, info.sample.str(),
-                                   record.model.sample.str()));
+    throw InvalidInput(fmt::format("{}: its samples have the shape {}, but the model takes {}",
+                                   data, info.sample.str(), record.model.sample.str()));
   info.mean = record.mean;
   info.std = record.std;
   return Transform(info, {.normalise = record.normalise, .normalise_targets = false}, 0);
@@ -64,8 +66,8 @@ class Predictor {
   const std::vector<float>& run(std::int64_t begin, std::int64_t rows) {
     data_.read_range(begin, begin + rows, raw_.data(), targets_.data());
     for (std::int64_t i = 0; i < rows; ++i)
-      transform_.apply(raw_.data() + static_cast<std::size_t>(i) * data_.x_row_bytes(), begin + i, 0,
-                       x_.data() + i * transform_.sample_numel());
+      transform_.apply(raw_.data() + static_cast<std::size_t>(i) * data_.x_row_bytes(), begin + i,
+                       0, x_.data() + i * transform_.sample_numel());
     Executor& executor = model_.network->inference(rows);
     const TensorType type = executor.plan().graph().value(executor.plan().graph().input("x")).type;
     executor.feed("x", {x_.data(), type});
@@ -94,12 +96,14 @@ class Predictor {
 void create_folder(const std::string& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) throw IoError(fmt::format("cannot create the output folder {}: {}", folder, error.message()));
+  if (error)
+    throw IoError(fmt::format("cannot create the output folder {}: {}", folder, error.message()));
 }
 
 }  // namespace
 
-PredictReport predict(const PredictOptions& options, const RankLayout& layout, Communicator& comm, Stream& stream) {
+PredictReport predict(const PredictOptions& options, const RankLayout& layout, Communicator& comm,
+                      Stream& stream) {
   const auto start = std::chrono::steady_clock::now();
   LoadedModel model = load_model(options.checkpoint, options.batch_size, stream);
   Dataset data(options.data, options.split, static_cast<std::size_t>(options.cache_mib) << 20);
@@ -136,7 +140,7 @@ PredictReport predict(const PredictOptions& options, const RankLayout& layout, C
     comm.barrier();
     file.close();
     comm.all_reduce({&computed, {DType::kI64, Shape{1}}}, ReduceOp::kSum, stream);
-    if (layout.rank == 0) std::filesystem::rename(partial, report.file);
+    if (layout.rank == 0) rename_durably(partial, report.file);
   }
   if (options.csv && layout.rank == 0 && (finished == 0 || !std::filesystem::exists(csv)))
     write_prediction_csv(report.file, csv);

@@ -18,7 +18,9 @@ constexpr std::int64_t kVersion = 1;
 constexpr std::int64_t kCsvRows = 4096;  // converted at a time
 
 std::string_view kind_name(PredictionKind::Kind kind) {
-  return kind == PredictionKind::Kind::kClass ? "class" : kind == PredictionKind::Kind::kBinary ? "binary" : "values";
+  return kind == PredictionKind::Kind::kClass    ? "class"
+         : kind == PredictionKind::Kind::kBinary ? "binary"
+                                                 : "values";
 }
 
 void softmax(const float* x, std::int64_t n, float* p) {
@@ -38,8 +40,9 @@ std::string csv_field(const std::string& text) {
 
 }  // namespace
 
-void PredictionFile::create(const std::string& path, const std::string& identity, const PredictionKind& kind,
-                            std::int64_t rows, std::int64_t batch_rows) {
+void PredictionFile::create(const std::string& path, const std::string& identity,
+                            const PredictionKind& kind, std::int64_t rows,
+                            std::int64_t batch_rows) {
   AtomicFile atomic(path);
   h5::File file = h5::File::create(atomic.temporary_path());
   file.write_attribute("format", kFormat);
@@ -70,8 +73,9 @@ bool PredictionFile::exists(const std::string& path, const std::string& identity
   if (!file.has_attribute("format") || file.string_attribute("format") != kFormat)
     throw InvalidInput(fmt::format("{}: exists, but is not a file of predictions", path));
   if (const std::string found = file.string_attribute("identity"); found != identity)
-    throw InvalidInput(fmt::format("{} holds other predictions: {}; wanted: {}. Choose another output folder or remove it.",
-                                   path, found, identity));
+    throw InvalidInput(fmt::format(
+        "{} holds other predictions: {}; wanted: {}. Choose another output folder or remove it.",
+        path, found, identity));
   return true;
 }
 
@@ -84,7 +88,8 @@ PredictionFile::PredictionFile(const std::string& path, const PredictionKind& ki
   if (kind.kind != PredictionKind::Kind::kValues) probability_ = file_.open_dataset("probability");
 }
 
-void PredictionFile::write_batch(std::int64_t batch, std::int64_t begin, std::int64_t rows, const float* logits) {
+void PredictionFile::write_batch(std::int64_t batch, std::int64_t begin, std::int64_t rows,
+                                 const float* logits) {
   const std::int64_t outputs = kind_.outputs, end = begin + rows;
   row_numbers_.resize(static_cast<std::size_t>(rows));
   for (std::int64_t i = 0; i < rows; ++i) row_numbers_[i] = begin + i;
@@ -134,11 +139,13 @@ void write_prediction_csv(const std::string& from, const std::string& to) {
   const std::int64_t outputs = (probability ? *probability : prediction).shape()[1];
   const std::int64_t answers = kind == "class" ? 1 : outputs;
   const auto name_of = [&](std::int64_t i) {
-    return i < static_cast<std::int64_t>(names.size()) ? names[static_cast<std::size_t>(i)] : fmt::format("{}", i);
+    return i < static_cast<std::int64_t>(names.size()) ? names[static_cast<std::size_t>(i)]
+                                                       : fmt::format("{}", i);
   };
 
   AtomicFile atomic(to);
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(std::fopen(atomic.temporary_path().c_str(), "w"), std::fclose);
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> out(
+      std::fopen(atomic.temporary_path().c_str(), "w"), std::fclose);
   if (!out) throw IoError(fmt::format("cannot write {}", atomic.temporary_path()));
   std::string text = "row";
   if (kind == "class") text += ",prediction";
@@ -162,15 +169,18 @@ void write_prediction_csv(const std::string& from, const std::string& to) {
     for (std::int64_t i = 0; i < end - begin; ++i) {
       text += fmt::format("{}", begin + i);
       for (std::int64_t k = 0; probability && k < answers; ++k)
-        text += "," + (kind == "class" ? csv_field(name_of(labels[i])) : fmt::format("{}", labels[i * answers + k]));
-      for (std::int64_t k = 0; k < outputs; ++k) text += fmt::format(",{}", values[i * outputs + k]);
+        text += "," + (kind == "class" ? csv_field(name_of(labels[i]))
+                                       : fmt::format("{}", labels[i * answers + k]));
+      for (std::int64_t k = 0; k < outputs; ++k)
+        text += fmt::format(",{}", values[i * outputs + k]);
       text += "\n";
     }
     if (std::fwrite(text.data(), 1, text.size(), out.get()) != text.size())
       throw IoError(fmt::format("cannot write {}: is the disk full?", atomic.temporary_path()));
     text.clear();
   }
-  if (std::fflush(out.get()) != 0) throw IoError(fmt::format("cannot write {}: is the disk full?", atomic.temporary_path()));
+  if (std::fflush(out.get()) != 0)
+    throw IoError(fmt::format("cannot write {}: is the disk full?", atomic.temporary_path()));
   atomic.commit();
 }
 

@@ -13,8 +13,8 @@ namespace phalanx {
 struct PredictionKind {
   enum class Kind { kClass, kBinary, kValues };
   Kind kind = Kind::kValues;
-  std::int64_t outputs = 0;               ///< values per row
-  std::vector<std::string> names;         ///< of the classes, or of the outputs; may be empty
+  std::int64_t outputs = 0;        ///< values per row
+  std::vector<std::string> names;  ///< of the classes, or of the outputs; may be empty
   double threshold = 0.5;
 };
 
@@ -23,8 +23,8 @@ struct PredictionKind {
 class PredictionFile {
  public:
   /// Creates the file with its space taken and nothing done. One rank does this, before the others open it.
-  static void create(const std::string& path, const std::string& identity, const PredictionKind& kind, std::int64_t rows,
-                     std::int64_t batch_rows);
+  static void create(const std::string& path, const std::string& identity,
+                     const PredictionKind& kind, std::int64_t rows, std::int64_t batch_rows);
   /// Whether a file exists and is of this identity.
   /// Throws    InvalidInput if it exists and is of another, or is no prediction file.
   static bool exists(const std::string& path, const std::string& identity);

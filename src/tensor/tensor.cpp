@@ -19,7 +19,8 @@ std::int64_t channel_offset(std::int64_t c, std::int64_t block, std::int64_t pix
 }
 
 template <class From, class To>
-void convert_image(const From* from, std::int64_t from_block, To* to, std::int64_t to_block, const Shape& shape) {
+void convert_image(const From* from, std::int64_t from_block, To* to, std::int64_t to_block,
+                   const Shape& shape) {
   const std::int64_t channels = shape[1], pixels = shape[2] * shape[3];
   // Tiles of 16 channels: all pixels of one lie in a few cache lines on the blocked side and in 16 streams on the plain one.
   constexpr std::int64_t kTile = 16;
@@ -33,7 +34,8 @@ void convert_image(const From* from, std::int64_t from_block, To* to, std::int64
     const auto move = [&](const From* f, To* t, std::int64_t count) {
       for (std::int64_t p = 0; p < pixels; ++p)
         for (std::int64_t k = 0; k < count; ++k)
-          t[t_at[k] + p * to_block] = static_cast<To>(static_cast<float>(f[f_at[k] + p * from_block]));
+          t[t_at[k] + p * to_block] =
+              static_cast<To>(static_cast<float>(f[f_at[k] + p * from_block]));
     };
     for (std::int64_t n = 0; n < shape[0]; ++n) {
       const From* f = from + n * channels * pixels;
@@ -51,14 +53,16 @@ void convert_image(const From* from, std::int64_t from_block, To* to, std::int64
 void TensorType::set_channel_block(std::int64_t block) {
   if (block != 1) {
     require(shape.rank() == 4, "only a tensor of rank 4 has a channel block");
-    require(block > 0 && shape[1] % block == 0, "a channel block must divide the number of channels");
+    require(block > 0 && shape[1] % block == 0,
+            "a channel block must divide the number of channels");
     if (shape[1] == 1 || shape[2] * shape[3] == 1) block = 1;
   }
   channel_block = block;
 }
 
 std::string TensorType::str() const {
-  return fmt::format("{} {}{}", name(dtype), shape.str(), channel_block == 1 ? "" : fmt::format("/{}", channel_block));
+  return fmt::format("{} {}{}", name(dtype), shape.str(),
+                     channel_block == 1 ? "" : fmt::format("/{}", channel_block));
 }
 
 void copy(ConstTensorView from, TensorView to, Stream&) {
@@ -72,7 +76,8 @@ void copy(ConstTensorView from, TensorView to, Stream&) {
       if (from.type.channel_block == to.type.channel_block)
         convert(from.as<From>(), to.as<To>(), from.numel());
       else
-        convert_image(from.as<From>(), from.type.channel_block, to.as<To>(), to.type.channel_block, from.shape());
+        convert_image(from.as<From>(), from.type.channel_block, to.as<To>(), to.type.channel_block,
+                      from.shape());
     });
   });
 }

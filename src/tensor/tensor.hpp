@@ -23,13 +23,16 @@ struct TensorType {
   std::int64_t channel_block = 1;
 
   TensorType() = default;
-  TensorType(DType dtype_in, Shape shape_in, std::int64_t block = 1) : dtype(dtype_in), shape(shape_in) {
+  TensorType(DType dtype_in, Shape shape_in, std::int64_t block = 1)
+      : dtype(dtype_in), shape(shape_in) {
     set_channel_block(block);
   }
 
   /// Throws    InvalidArgument unless the rank is 4 and the block divides C (1 fits everything).
   void set_channel_block(std::int64_t block);
-  std::size_t size_bytes() const noexcept { return static_cast<std::size_t>(shape.numel()) * phalanx::size_bytes(dtype); }
+  std::size_t size_bytes() const noexcept {
+    return static_cast<std::size_t>(shape.numel()) * phalanx::size_bytes(dtype);
+  }
   /// "f32 [64, 3, 32, 32]", with "/16" behind it for a channel block of 16.
   std::string str() const;
   friend bool operator==(const TensorType&, const TensorType&) = default;
@@ -62,7 +65,9 @@ struct TensorView {
   std::int64_t numel() const noexcept { return type.shape.numel(); }
   const Shape& shape() const noexcept { return type.shape; }
   explicit operator bool() const noexcept { return data != nullptr; }
-  operator ConstTensorView() const noexcept { return {data, type}; }  // NOLINT: a view that may be written may be read
+  operator ConstTensorView() const noexcept {
+    return {data, type};
+  }  // NOLINT: a view that may be written may be read
 };
 
 /// Owns the memory of one tensor. Move-only.
@@ -71,7 +76,8 @@ class Tensor {
   Tensor() = default;
   /// Uninitialised memory on the stream's device.
   /// Throws    OutOfMemory.
-  Tensor(const TensorType& type, Stream& stream) : type_(type), buffer_(type.size_bytes(), stream) {}
+  Tensor(const TensorType& type, Stream& stream)
+      : type_(type), buffer_(type.size_bytes(), stream) {}
 
   const TensorType& type() const noexcept { return type_; }
   TensorView view() const noexcept { return {buffer_.data(), type_}; }

@@ -14,8 +14,13 @@ namespace phalanx {
 class ColumnShards {
  public:
   /// `weight`: name of the parameter that is cut; `columns` of `total` are this rank's.
-  ColumnShards(std::string weight, Range columns, std::int64_t total, Communicator& comm, Stream& stream)
-      : weight_(std::move(weight)), columns_(columns), total_(total), comm_(comm), stream_(stream) {}
+  ColumnShards(std::string weight, Range columns, std::int64_t total, Communicator& comm,
+               Stream& stream)
+      : weight_(std::move(weight)),
+        columns_(columns),
+        total_(total),
+        comm_(comm),
+        stream_(stream) {}
 
   const std::string& weight() const noexcept { return weight_; }
   std::int64_t total() const noexcept { return total_; }

@@ -11,34 +11,37 @@ namespace phalanx {
 /// defaults, units and help texts stand in src/cli/train_options.cpp and configs/README.md.
 struct TrainConfig {
   // run
-  std::string output = "runs/default";  ///< folder for checkpoints, metrics, plots and the effective configuration
-  std::string device = "auto";          ///< auto | cpu | cuda
-  std::int64_t threads = 1;             ///< OpenMP threads per rank
+  std::string output =
+      "runs/default";  ///< folder for checkpoints, metrics, plots and the effective configuration
+  std::string device = "auto";  ///< auto | cpu | cuda
+  std::int64_t threads = 1;     ///< OpenMP threads per rank
   std::int64_t seed = 1;
 
   // data
-  std::string data;                        ///< HDF5 file made by `phalanx data import`
+  std::string data;  ///< HDF5 file made by `phalanx data import`
   std::string train_split = "train";
   std::string test_split = "test";
-  std::string partition = "shuffle";       ///< shuffle | range | hash | column
-  bool shuffle = true;                     ///< false: rows in the order of the data set, every epoch
-  std::int64_t cache_mib = 4096;           ///< largest split kept whole in memory, per rank
-  std::int64_t prefetch = 2;               ///< batches prepared ahead; 0: on the training thread
-  bool normalise = true;                   ///< subtract the data set's mean, divide by its standard deviation
-  std::int64_t augment_crop = 0;           ///< pixels of zero padding for a random crop
-  bool augment_flip = false;               ///< random horizontal flip
-  std::int64_t augment_cutout = 0;         ///< side in pixels of a random square set to the mean
+  std::string partition = "shuffle";  ///< shuffle | range | hash | column
+  bool shuffle = true;                ///< false: rows in the order of the data set, every epoch
+  std::int64_t cache_mib = 4096;      ///< largest split kept whole in memory, per rank
+  std::int64_t prefetch = 2;          ///< batches prepared ahead; 0: on the training thread
+  bool normalise = true;  ///< subtract the data set's mean, divide by its standard deviation
+  std::int64_t augment_crop = 0;    ///< pixels of zero padding for a random crop
+  bool augment_flip = false;        ///< random horizontal flip
+  std::int64_t augment_cutout = 0;  ///< side in pixels of a random square set to the mean
 
   // model
-  std::string model = "layers";            ///< layers | mlp | a name from src/models
-  std::vector<std::string> layer;          ///< model layers: one layer per entry, in order
-  std::string hidden = "128";              ///< model mlp: widths of the hidden layers
-  std::string activation = "relu";         ///< model mlp: after each hidden layer
-  std::string loss = "auto";               ///< auto | softmax_cross_entropy | binary_cross_entropy | mean_squared_error
-  std::string precision = "f32";           ///< f32 | bf16 (activations and products; parameters and gradients stay f32)
+  std::string model = "layers";     ///< layers | mlp | a name from src/models
+  std::vector<std::string> layer;   ///< model layers: one layer per entry, in order
+  std::string hidden = "128";       ///< model mlp: widths of the hidden layers
+  std::string activation = "relu";  ///< model mlp: after each hidden layer
+  std::string loss =
+      "auto";  ///< auto | softmax_cross_entropy | binary_cross_entropy | mean_squared_error
+  std::string precision =
+      "f32";  ///< f32 | bf16 (activations and products; parameters and gradients stay f32)
 
   // optimizer
-  std::string optimizer = "sgd";           ///< sgd | adam | adamw
+  std::string optimizer = "sgd";  ///< sgd | adam | adamw
   double learning_rate = 0.01;
   double momentum = 0.0;
   bool nesterov = false;
@@ -46,33 +49,33 @@ struct TrainConfig {
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0.0;
-  double clip_norm = 0.0;                  ///< largest global gradient norm; 0: no clipping
-  std::string schedule = "constant";       ///< constant | step | cosine | linear | one-cycle
+  double clip_norm = 0.0;             ///< largest global gradient norm; 0: no clipping
+  std::string schedule = "constant";  ///< constant | step | cosine | linear | one-cycle
   double warmup_epochs = 0.0;
-  double step_epochs = 10.0;               ///< schedule step: epochs between drops
-  double step_factor = 0.1;                ///< schedule step: factor of each drop
-  double final_factor = 0.0;               ///< cosine, linear, one-cycle: rate at the end over the peak rate
+  double step_epochs = 10.0;  ///< schedule step: epochs between drops
+  double step_factor = 0.1;   ///< schedule step: factor of each drop
+  double final_factor = 0.0;  ///< cosine, linear, one-cycle: rate at the end over the peak rate
 
   // batches and stopping
-  std::int64_t batch_size = 64;            ///< samples per step over all ranks
-  std::int64_t accumulate = 1;             ///< micro-batches a step is cut into
+  std::int64_t batch_size = 64;  ///< samples per step over all ranks
+  std::int64_t accumulate = 1;   ///< micro-batches a step is cut into
   double epochs = 10.0;
-  std::int64_t max_steps = 0;              ///< 0: no limit
-  double max_seconds = 0.0;                ///< 0: no limit
-  double stop_loss = 0.0;                  ///< stop when an epoch's mean training loss falls to this; 0: never
-  std::int64_t early_stop = 0;             ///< stop after this many evaluations without improvement; 0: never
+  std::int64_t max_steps = 0;   ///< 0: no limit
+  double max_seconds = 0.0;     ///< 0: no limit
+  double stop_loss = 0.0;       ///< stop when an epoch's mean training loss falls to this; 0: never
+  std::int64_t early_stop = 0;  ///< stop after this many evaluations without improvement; 0: never
 
   // what is written when
-  std::int64_t evaluate_every = 1;         ///< epochs; 0: only at the end
-  std::int64_t checkpoint_every = 1;       ///< epochs; 0: only at the end
-  std::int64_t checkpoint_steps = 0;       ///< steps; 0: by epochs only
-  std::int64_t keep = 3;                   ///< newest checkpoints kept beside the best
-  std::int64_t log_every = 50;             ///< steps between lines of metrics
+  std::int64_t evaluate_every = 1;    ///< epochs; 0: only at the end
+  std::int64_t checkpoint_every = 1;  ///< epochs; 0: only at the end
+  std::int64_t checkpoint_steps = 0;  ///< steps; 0: by epochs only
+  std::int64_t keep = 3;              ///< newest checkpoints kept beside the best
+  std::int64_t log_every = 50;        ///< steps between lines of metrics
 
   // communication
-  std::string progress = "auto";           ///< auto | thread | inline
-  double bucket_mib = 25.0;                ///< size of a gradient bucket
-  double deadline_seconds = 300.0;         ///< longest wait in a collective before the job is ended
+  std::string progress = "auto";    ///< auto | thread | inline
+  double bucket_mib = 25.0;         ///< size of a gradient bucket
+  double deadline_seconds = 300.0;  ///< longest wait in a collective before the job is ended
 
   /// Members are equal; doubles as numbers, which the text form of a configuration keeps exactly.
   bool operator==(const TrainConfig&) const = default;

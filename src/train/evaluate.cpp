@@ -8,27 +8,31 @@
 
 namespace phalanx {
 
-std::int64_t count_correct(const std::string& loss_name, ConstTensorView logits, ConstTensorView target) {
+std::int64_t count_correct(const std::string& loss_name, ConstTensorView logits,
+                           ConstTensorView target) {
   const std::int64_t rows = logits.shape()[0], outputs = logits.shape()[1];
   const auto* x = logits.as<float>();
   std::int64_t correct = 0;
   if (loss_name == "softmax_cross_entropy") {
     for (std::int64_t n = 0; n < rows; ++n)
-      correct += std::max_element(x + n * outputs, x + (n + 1) * outputs) - (x + n * outputs) == target.as<std::int64_t>()[n];
+      correct += std::max_element(x + n * outputs, x + (n + 1) * outputs) - (x + n * outputs) ==
+                 target.as<std::int64_t>()[n];
   } else {
-    for (std::int64_t i = 0; i < rows * outputs; ++i) correct += (x[i] > 0.0f) == (target.as<float>()[i] > 0.5f);
+    for (std::int64_t i = 0; i < rows * outputs; ++i)
+      correct += (x[i] > 0.0f) == (target.as<float>()[i] > 0.5f);
   }
   return correct;
 }
 
-void add_batch(MetricSums& sums, const std::string& loss_name, ConstTensorView logits, ConstTensorView target, float loss,
-               std::span<const float> target_std) {
+void add_batch(MetricSums& sums, const std::string& loss_name, ConstTensorView logits,
+               ConstTensorView target, float loss, std::span<const float> target_std) {
   const std::int64_t rows = logits.shape()[0], outputs = logits.shape()[1];
   sums.loss += static_cast<double>(loss);
   sums.samples += static_cast<double>(rows);
   if (loss_name != "mean_squared_error") {
     const auto per_row = loss_name == "softmax_cross_entropy" ? 1 : outputs;
-    sums.correct += static_cast<double>(count_correct(loss_name, logits, target)) / static_cast<double>(per_row);
+    sums.correct += static_cast<double>(count_correct(loss_name, logits, target)) /
+                    static_cast<double>(per_row);
     return;
   }
   for (std::int64_t i = 0; i < rows * outputs; ++i) {
@@ -47,15 +51,18 @@ namespace {
 
 /// Sums in the order of the ranks, so that every rank has the same bits. Doubles travel as 64-bit words.
 void all_reduce_sums(MetricSums& sums, Communicator& comm, Stream& stream) {
-  const std::array<double*, 8> members{&sums.loss,          &sums.correct, &sums.samples,        &sums.absolute_error,
-                                       &sums.squared_error, &sums.target,  &sums.target_squared, &sums.values};
+  const std::array<double*, 8> members{&sums.loss,           &sums.correct,       &sums.samples,
+                                       &sums.absolute_error, &sums.squared_error, &sums.target,
+                                       &sums.target_squared, &sums.values};
   std::array<double, 8> mine{};
   for (std::size_t i = 0; i < members.size(); ++i) mine[i] = *members[i];
   std::vector<double> all(members.size() * static_cast<std::size_t>(comm.size()));
-  comm.all_gather({mine.data(), {DType::kI64, Shape{8}}}, {all.data(), {DType::kI64, Shape{comm.size(), 8}}}, stream);
+  comm.all_gather({mine.data(), {DType::kI64, Shape{8}}},
+                  {all.data(), {DType::kI64, Shape{comm.size(), 8}}}, stream);
   for (std::size_t i = 0; i < members.size(); ++i) {
     *members[i] = 0;
-    for (std::size_t r = 0; r < static_cast<std::size_t>(comm.size()); ++r) *members[i] += all[8 * r + i];
+    for (std::size_t r = 0; r < static_cast<std::size_t>(comm.size()); ++r)
+      *members[i] += all[8 * r + i];
   }
 }
 
@@ -70,7 +77,8 @@ Evaluation evaluate(Network& network, Loader& loader, Communicator& comm, Stream
   const bool by_column = !network.cut_weight().empty();
   MetricSums sums;
   loader.begin(0, 0, 1);
-  const std::int64_t batches = loader.sampler().steps_per_epoch() * loader.sampler().options().micro_batches;
+  const std::int64_t batches =
+      loader.sampler().steps_per_epoch() * loader.sampler().options().micro_batches;
   for (std::int64_t b = 0; b < batches; ++b) {
     const Batch& batch = loader.next();
     if (batch.slice.is_empty()) continue;
@@ -78,9 +86,11 @@ Evaluation evaluate(Network& network, Loader& loader, Communicator& comm, Stream
     executor.feed("x", batch.x);
     executor.feed("target", batch.y);
     RunOptions run{.parameter_version = parameter_version};
-    if (by_column) run.collective = [&](TensorView sum) { comm.all_reduce(sum, ReduceOp::kSum, stream); };
+    if (by_column)
+      run.collective = [&](TensorView sum) { comm.all_reduce(sum, ReduceOp::kSum, stream); };
     executor.run(run);
-    add_batch(sums, loss_name, executor.output("logits"), batch.y, *executor.output("loss").as<float>(), target_std);
+    add_batch(sums, loss_name, executor.output("logits"), batch.y,
+              *executor.output("loss").as<float>(), target_std);
   }
   loader.end();
   if (!by_column) all_reduce_sums(sums, comm, stream);  // by column, every rank has seen every row

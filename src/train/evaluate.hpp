@@ -16,8 +16,8 @@ struct Evaluation {
   double loss = 0;                 ///< mean per sample
   double accuracy = 0;             ///< classes, binary targets: share of right answers
   double mean_absolute_error = 0;  ///< other targets: in the units of the data set
-  double r2 = 0;                   ///< other targets: 1 - (sum of squared errors) / (sum of squares around the mean)
-  bool is_classifier = true;       ///< which of the two groups above counts
+  double r2 = 0;  ///< other targets: 1 - (sum of squared errors) / (sum of squares around the mean)
+  bool is_classifier = true;  ///< which of the two groups above counts
   double seconds = 0;
 };
 
@@ -36,10 +36,11 @@ struct MetricSums {
 
 /// Adds one batch: `logits` [rows, outputs], `target` as the loss wants it, `loss` summed over the rows. `target_std` (per
 /// output, or empty) scales errors of real targets.
-void add_batch(MetricSums& sums, const std::string& loss_name, ConstTensorView logits, ConstTensorView target, float loss,
-               std::span<const float> target_std);
+void add_batch(MetricSums& sums, const std::string& loss_name, ConstTensorView logits,
+               ConstTensorView target, float loss, std::span<const float> target_std);
 
 /// The number of right answers of a classifier: argmax against the label, or sign of the logit against 0 / 1.
-std::int64_t count_correct(const std::string& loss_name, ConstTensorView logits, ConstTensorView target);
+std::int64_t count_correct(const std::string& loss_name, ConstTensorView logits,
+                           ConstTensorView target);
 
 }  // namespace phalanx

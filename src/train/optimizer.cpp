@@ -32,24 +32,32 @@ Optimizer::Optimizer(const TrainConfig& config, std::int64_t elements, Stream& s
   }
 }
 
-void Optimizer::update(TensorView parameters, ConstTensorView gradients, double learning_rate, double gradient_scale,
-                       std::int64_t step, Stream& stream) {
+void Optimizer::update(TensorView parameters, ConstTensorView gradients, double learning_rate,
+                       double gradient_scale, std::int64_t step, Stream& stream) {
   const auto f = [](double v) { return static_cast<float>(v); };
   OpContext ctx{.stream = stream, .attributes = attributes_, .workspace = {}};
   const Kernel kernel = kernels_for(op_, stream.device()).forward;
   if (op_.name == "adam") {
     const auto t = static_cast<double>(step + 1);
-    std::array<float, 8> hyper{f(learning_rate), f(config_.weight_decay), f(gradient_scale), f(config_.beta1),
-                               f(config_.beta2), f(config_.epsilon), f(1 - std::pow(config_.beta1, t)),
+    std::array<float, 8> hyper{f(learning_rate),
+                               f(config_.weight_decay),
+                               f(gradient_scale),
+                               f(config_.beta1),
+                               f(config_.beta2),
+                               f(config_.epsilon),
+                               f(1 - std::pow(config_.beta1, t)),
                                f(1 - std::pow(config_.beta2, t))};
     const TensorView m = slots_[0].values.view(), v = slots_[1].values.view();
-    const std::array<ConstTensorView, 5> in{parameters, gradients, m, v, {hyper.data(), {DType::kF32, Shape{8}}}};
+    const std::array<ConstTensorView, 5> in{
+        parameters, gradients, m, v, {hyper.data(), {DType::kF32, Shape{8}}}};
     const std::array<TensorView, 3> out{parameters, m, v};
     kernel(ctx, in, out);
   } else {
-    std::array<float, 4> hyper{f(learning_rate), f(config_.weight_decay), f(gradient_scale), f(config_.momentum)};
+    std::array<float, 4> hyper{f(learning_rate), f(config_.weight_decay), f(gradient_scale),
+                               f(config_.momentum)};
     const TensorView momentum = slots_.empty() ? TensorView{} : slots_[0].values.view();
-    const std::array<ConstTensorView, 4> in{parameters, gradients, momentum, {hyper.data(), {DType::kF32, Shape{4}}}};
+    const std::array<ConstTensorView, 4> in{
+        parameters, gradients, momentum, {hyper.data(), {DType::kF32, Shape{4}}}};
     const std::array<TensorView, 2> out{parameters, momentum};
     kernel(ctx, in, out);
   }
@@ -62,7 +70,8 @@ double norm(ConstTensorView values) {
   std::array<double, 8> sums{};
   std::int64_t i = 0;
   for (; i + 8 <= count; i += 8)
-    for (int k = 0; k < 8; ++k) sums[k] += static_cast<double>(v[i + k]) * static_cast<double>(v[i + k]);
+    for (int k = 0; k < 8; ++k)
+      sums[k] += static_cast<double>(v[i + k]) * static_cast<double>(v[i + k]);
   for (; i < count; ++i) sums[0] += static_cast<double>(v[i]) * static_cast<double>(v[i]);
   double sum = 0;
   for (double s : sums) sum += s;

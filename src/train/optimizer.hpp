@@ -26,8 +26,8 @@ class Optimizer {
   const std::vector<Slot>& slots() const noexcept { return slots_; }
 
   /// One update. `step` counts from 0; `gradient_scale` multiplies every gradient (clipping). In place.
-  void update(TensorView parameters, ConstTensorView gradients, double learning_rate, double gradient_scale,
-              std::int64_t step, Stream& stream);
+  void update(TensorView parameters, ConstTensorView gradients, double learning_rate,
+              double gradient_scale, std::int64_t step, Stream& stream);
 
  private:
   TrainConfig config_;

@@ -11,9 +11,11 @@ namespace {
 
 /// Keys that a continued run may change.
 constexpr std::string_view kMayChange[] = {
-    "output",      "device",         "threads",          "data",      "test-split", "cache-mib", "prefetch",
-    "epochs",      "max-steps",      "max-seconds",      "stop-loss", "early-stop", "evaluate-every",
-    "checkpoint-every", "checkpoint-steps", "keep",       "log-every", "progress",   "bucket-mib", "deadline-seconds"};
+    "output",         "device",           "threads",          "data",
+    "test-split",     "cache-mib",        "prefetch",         "epochs",
+    "max-steps",      "max-seconds",      "stop-loss",        "early-stop",
+    "evaluate-every", "checkpoint-every", "checkpoint-steps", "keep",
+    "log-every",      "progress",         "bucket-mib",       "deadline-seconds"};
 
 /// The settings of an effective configuration; repeated keys are joined.
 std::map<std::string, std::string> settings(const std::string& config) {
@@ -34,7 +36,8 @@ TensorView slice(const Tensor& arena, const ParameterSlot& slot) {
 
 }  // namespace
 
-TrainingState training_state(const ParameterSet& parameters, const Optimizer& optimizer, const ColumnShards* shards) {
+TrainingState training_state(const ParameterSet& parameters, const Optimizer& optimizer,
+                             const ColumnShards* shards) {
   TrainingState state;
   const auto add = [&](std::string path, const std::string& parameter, TensorView values) {
     if (shards != nullptr && parameter == shards->weight()) {
@@ -45,15 +48,17 @@ TrainingState training_state(const ParameterSet& parameters, const Optimizer& op
   };
   for (const ParameterSlot& slot : parameters.layout().parameters())
     add("/parameters/" + slot.name, slot.name, parameters.parameter(slot.name));
-  for (const ParameterSlot& slot : parameters.layout().states()) add("/states/" + slot.name, "", parameters.state(slot.name));
+  for (const ParameterSlot& slot : parameters.layout().states())
+    add("/states/" + slot.name, "", parameters.state(slot.name));
   for (const Optimizer::Slot& moment : optimizer.slots())
     for (const ParameterSlot& slot : parameters.layout().parameters())
-      add(fmt::format("/optimizer/{}/{}", moment.name, slot.name), slot.name, slice(moment.values, slot));
+      add(fmt::format("/optimizer/{}/{}", moment.name, slot.name), slot.name,
+          slice(moment.values, slot));
   return state;
 }
 
-void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters, Optimizer& optimizer,
-                         const ColumnShards* shards) {
+void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters,
+                         Optimizer& optimizer, const ColumnShards* shards) {
   const auto load = [&](const std::string& path, const std::string& parameter, TensorView to) {
     if (shards == nullptr || parameter != shards->weight()) return checkpoint.load(path, to);
     std::vector<float> whole(static_cast<std::size_t>(to.shape()[0] * shards->total()));
@@ -63,27 +68,34 @@ void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters,
   };
   for (const ParameterSlot& slot : parameters.layout().parameters())
     load("/parameters/" + slot.name, slot.name, parameters.parameter(slot.name));
-  for (const ParameterSlot& slot : parameters.layout().states()) load("/states/" + slot.name, "", parameters.state(slot.name));
+  for (const ParameterSlot& slot : parameters.layout().states())
+    load("/states/" + slot.name, "", parameters.state(slot.name));
   for (const Optimizer::Slot& moment : optimizer.slots())
     for (const ParameterSlot& slot : parameters.layout().parameters())
-      load(fmt::format("/optimizer/{}/{}", moment.name, slot.name), slot.name, slice(moment.values, slot));
+      load(fmt::format("/optimizer/{}/{}", moment.name, slot.name), slot.name,
+           slice(moment.values, slot));
 }
 
-void check_same_run(const RunRecord& before, const RunRecord& now, const std::string& checkpoint_path) {
+void check_same_run(const RunRecord& before, const RunRecord& now,
+                    const std::string& checkpoint_path) {
   std::string differences;
   const auto old_settings = settings(before.config), new_settings = settings(now.config);
   for (const auto& [key, value] : new_settings) {
-    if (std::find(std::begin(kMayChange), std::end(kMayChange), key) != std::end(kMayChange)) continue;
+    if (std::find(std::begin(kMayChange), std::end(kMayChange), key) != std::end(kMayChange))
+      continue;
     const auto old = old_settings.find(key);
     if (old != old_settings.end() && old->second != value)
-      differences += fmt::format("\n  {} = {}, but the checkpoint was trained with {}", key, value, old->second);
+      differences += fmt::format("\n  {} = {}, but the checkpoint was trained with {}", key, value,
+                                 old->second);
   }
   if (before.data_sha256 != now.data_sha256)
-    differences += fmt::format("\n  the data set's content is {}..., but the checkpoint was trained on {}...",
-                               now.data_sha256.substr(0, 16), before.data_sha256.substr(0, 16));
+    differences +=
+        fmt::format("\n  the data set's content is {}..., but the checkpoint was trained on {}...",
+                    now.data_sha256.substr(0, 16), before.data_sha256.substr(0, 16));
   if (!differences.empty())
-    throw ConfigError(fmt::format("cannot go on from {}:{}\nUse the same values, or another output folder.",
-                                  checkpoint_path, differences));
+    throw ConfigError(
+        fmt::format("cannot go on from {}:{}\nUse the same values, or another output folder.",
+                    checkpoint_path, differences));
 }
 
 }  // namespace phalanx

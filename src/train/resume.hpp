@@ -20,16 +20,18 @@ struct TrainingState {
 };
 
 /// `shards`: null unless the first layer is cut; then called by every rank.
-TrainingState training_state(const ParameterSet& parameters, const Optimizer& optimizer, const ColumnShards* shards);
+TrainingState training_state(const ParameterSet& parameters, const Optimizer& optimizer,
+                             const ColumnShards* shards);
 
 /// The reverse.
 /// Throws    InvalidInput if an array is missing or has another shape.
-void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters, Optimizer& optimizer,
-                         const ColumnShards* shards);
+void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters,
+                         Optimizer& optimizer, const ColumnShards* shards);
 
 /// Whether a run may go on from a checkpoint: everything that shapes the result (model, data, optimizer, batch, seed, ...)
 /// must be as it was. How long to train, what to write and how to communicate may change.
 /// Throws    ConfigError that lists every key that differs with both values.
-void check_same_run(const RunRecord& before, const RunRecord& now, const std::string& checkpoint_path);
+void check_same_run(const RunRecord& before, const RunRecord& now,
+                    const std::string& checkpoint_path);
 
 }  // namespace phalanx

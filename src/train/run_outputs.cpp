@@ -14,19 +14,22 @@
 namespace phalanx {
 
 RunOutputs::RunOutputs(std::string folder, bool is_writer, std::optional<std::int64_t> resume_step,
-                       const ProgressBar::Options& progress, const RunProgress& first, double now_seconds)
+                       const ProgressBar::Options& progress, const RunProgress& first,
+                       double now_seconds)
     : folder_(std::move(folder)), is_writer_(is_writer) {
   if (!is_writer_) return;
   std::error_code error;
   std::filesystem::create_directories(folder_, error);
-  if (error) throw IoError(fmt::format("cannot create the output folder {}: {}", folder_, error.message()));
+  if (error)
+    throw IoError(fmt::format("cannot create the output folder {}: {}", folder_, error.message()));
   log_ = std::make_unique<MetricsLog>(metrics_path(folder_), resume_step);
   tensorboard_ = std::make_unique<TensorBoardWriter>(
       folder_ + "/tensorboard", resume_step ? std::optional(*resume_step + 1) : std::nullopt);
   bar_ = std::make_unique<ProgressBar>(std::cerr, progress, first, now_seconds);
 }
 
-void RunOutputs::metrics(std::int64_t step, double epoch, std::string_view split, std::span<const Metric> values) {
+void RunOutputs::metrics(std::int64_t step, double epoch, std::string_view split,
+                         std::span<const Metric> values) {
   if (!is_writer_) return;
   log_->write(step, epoch, split, values);
   std::vector<std::string> tags;

@@ -21,7 +21,8 @@ class RunOutputs {
   RunOutputs(std::string folder, bool is_writer, std::optional<std::int64_t> resume_step,
              const ProgressBar::Options& progress, const RunProgress& first, double now_seconds);
 
-  void metrics(std::int64_t step, double epoch, std::string_view split, std::span<const Metric> values);
+  void metrics(std::int64_t step, double epoch, std::string_view split,
+               std::span<const Metric> values);
   void progress(const RunProgress& progress, double now_seconds);
   void note(std::string_view line);  ///< a line for people
   /// Ends the progress line and draws curves.svg from metrics.jsonl.

@@ -56,12 +56,9 @@ double Schedule::factor_after_warmup(std::int64_t step) const {
   const auto length = static_cast<double>(total_steps_ - warmup_steps_);
   const double done = length > 0 ? std::min(since / length, 1.0) : 1.0;
   switch (kind_) {
-    case Kind::kConstant:
-      return 1;
-    case Kind::kStep:
-      return std::pow(step_factor_, std::floor(since / drop_steps_));
-    case Kind::kLinear:
-      return 1 + (final_factor_ - 1) * done;
+    case Kind::kConstant: return 1;
+    case Kind::kStep: return std::pow(step_factor_, std::floor(since / drop_steps_));
+    case Kind::kLinear: return 1 + (final_factor_ - 1) * done;
     case Kind::kCosine:
     case Kind::kOneCycle:
       return final_factor_ + (1 - final_factor_) * (1 + std::cos(std::numbers::pi * done)) / 2;

@@ -20,23 +20,29 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
-
-SamplerOptions sampler_options(const TrainConfig& config, const TrainContext& context, std::int64_t rows, bool training) {
-  const Partition partition = parse_partition(config.partition);
-  const bool by_column = partition == Partition::kColumn;
-  return {.rows = rows,
-          .partition = training || by_column ? partition : Partition::kShuffle,
-          .batch_size = training ? config.batch_size : std::max<std::int64_t>(config.batch_size, 256),
-          .micro_batches = training ? config.accumulate : 1,
-          .rank = context.layout.rank,
-          .size = context.layout.size,
-          .seed = static_cast<std::uint64_t>(config.seed),
-          .shuffle = training && config.shuffle};
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-TransformOptions transform_options(const TrainConfig& config, const std::string& loss, bool training) {
-  TransformOptions options{.normalise = config.normalise, .normalise_targets = loss == "mean_squared_error"};
+SamplerOptions sampler_options(const TrainConfig& config, const TrainContext& context,
+                               std::int64_t rows, bool training) {
+  const Partition partition = parse_partition(config.partition);
+  const bool by_column = partition == Partition::kColumn;
+  return {
+      .rows = rows,
+      .partition = training || by_column ? partition : Partition::kShuffle,
+      .batch_size = training ? config.batch_size : std::max<std::int64_t>(config.batch_size, 256),
+      .micro_batches = training ? config.accumulate : 1,
+      .rank = context.layout.rank,
+      .size = context.layout.size,
+      .seed = static_cast<std::uint64_t>(config.seed),
+      .shuffle = training && config.shuffle};
+}
+
+TransformOptions transform_options(const TrainConfig& config, const std::string& loss,
+                                   bool training) {
+  TransformOptions options{.normalise = config.normalise,
+                           .normalise_targets = loss == "mean_squared_error"};
   if (training) {
     options.crop_padding = config.augment_crop;
     options.flip = config.augment_flip;
@@ -47,10 +53,12 @@ TransformOptions transform_options(const TrainConfig& config, const std::string&
 
 /// The input columns of this rank; empty unless partition = column on several ranks.
 Range my_columns(const TrainConfig& config, const TrainContext& context) {
-  if (parse_partition(config.partition) != Partition::kColumn || context.layout.size == 1) return {};
+  if (parse_partition(config.partition) != Partition::kColumn || context.layout.size == 1)
+    return {};
   const std::int64_t features = context.train.info().sample.numel();
   if (features < context.layout.size)
-    throw ConfigError(fmt::format("partition = column: {} columns cannot be cut over {} ranks", features, context.layout.size));
+    throw ConfigError(fmt::format("partition = column: {} columns cannot be cut over {} ranks",
+                                  features, context.layout.size));
   return columns(features, context.layout.rank, context.layout.size);
 }
 
@@ -66,22 +74,28 @@ class Trainer {
       : config_(config),
         context_(context),
         loss_(resolve_loss(config, context.train.info())),
-        network_({model_spec(config, context.train.info()), loss_, config.precision, true, my_columns(config, context)},
-                 share_of(share_of(config.batch_size, 0, static_cast<int>(config.accumulate)).size(), 0, context.layout.size).size(),
-                 context.stream),
+        network_(
+            {model_spec(config, context.train.info()), loss_, config.precision, true,
+             my_columns(config, context)},
+            share_of(share_of(config.batch_size, 0, static_cast<int>(config.accumulate)).size(), 0,
+                     context.layout.size)
+                .size(),
+            context.stream),
         optimizer_(config, network_.parameters().parameters().numel(), context.stream),
         step_(config_, network_, optimizer_, context.comm, context.stream),
         train_(context.train, Sampler(sampler_options(config, context, context.train.size(), true)),
                transform_options(config, loss_, true), config.prefetch),
         folder_(config.output + "/checkpoints") {
     if (context.test != nullptr)
-      test_.emplace(*context.test, Sampler(sampler_options(config, context, context.test->size(), false)),
+      test_.emplace(*context.test,
+                    Sampler(sampler_options(config, context, context.test->size(), false)),
                     transform_options(config, loss_, false), config.prefetch);
     if (!network_.cut_weight().empty())
-      shards_.emplace(network_.cut_weight(), network_.options().columns, network_.options().model.sample.numel(), context.comm,
-                      context.stream);
+      shards_.emplace(network_.cut_weight(), network_.options().columns,
+                      network_.options().model.sample.numel(), context.comm, context.stream);
     steps_per_epoch_ = train_.sampler().steps_per_epoch();
-    total_steps_ = static_cast<std::int64_t>(std::ceil(config.epochs * static_cast<double>(steps_per_epoch_)));
+    total_steps_ =
+        static_cast<std::int64_t>(std::ceil(config.epochs * static_cast<double>(steps_per_epoch_)));
     if (config.max_steps > 0) total_steps_ = std::min(total_steps_, config.max_steps);
     schedule_.emplace(config, steps_per_epoch_, total_steps_);
   }
@@ -93,7 +107,8 @@ class Trainer {
     open_outputs();
     train_.begin(record_.epoch, record_.step_in_epoch);
     interval_ = {};
-    if (record_.step >= total_steps_) result_.reason = config_.max_steps > 0 ? "max-steps" : "epochs";
+    if (record_.step >= total_steps_)
+      result_.reason = config_.max_steps > 0 ? "max-steps" : "epochs";
     while (result_.reason.empty()) one_step();
     finish();
     return result_;
@@ -148,7 +163,8 @@ class Trainer {
   }
 
   void open_outputs() {
-    if (context_.layout.rank == 0) write_file_atomically(config_.output + "/config.cfg", context_.config_text);
+    if (context_.layout.rank == 0)
+      write_file_atomically(config_.output + "/config.cfg", context_.config_text);
     const bool terminal = stderr_is_terminal();
     const RunProgress first{record_.step, epochs_done()};
     outputs_.emplace(config_.output, context_.layout.rank == 0,
@@ -157,23 +173,29 @@ class Trainer {
                                           .is_terminal = terminal,
                                           .columns = stderr_columns(),
                                           .total_steps = total_steps_,
-                                          .total_epochs = static_cast<double>(total_steps_) / static_cast<double>(steps_per_epoch_)},
+                                          .total_epochs = static_cast<double>(total_steps_) /
+                                                          static_cast<double>(steps_per_epoch_)},
                      first, now());
   }
 
   // --- one step
 
   double now() const { return seconds_since(begin_); }
-  double epochs_done() const { return static_cast<double>(record_.step) / static_cast<double>(steps_per_epoch_); }
+  double epochs_done() const {
+    return static_cast<double>(record_.step) / static_cast<double>(steps_per_epoch_);
+  }
 
   void one_step() {
     const auto begin = Clock::now();
     const bool log_now = (record_.step + 1) % config_.log_every == 0;
-    const StepReport report = step_.run(train_, record_.step, schedule_->rate(record_.step), log_now);
+    const StepReport report =
+        step_.run(train_, record_.step, schedule_->rate(record_.step), log_now);
     training_seconds_ += seconds_since(begin);
     if (!std::isfinite(report.loss_sum))
-      throw Error(fmt::format("the loss of step {} (epoch {}) is {}: lower learning-rate or set clip-norm; the last "
-                              "checkpoint is kept", record_.step, record_.epoch, report.loss_sum));
+      throw Error(fmt::format(
+          "the loss of step {} (epoch {}) is {}: lower learning-rate or set clip-norm; the last "
+          "checkpoint is kept",
+          record_.step, record_.epoch, report.loss_sum));
     account(report);
     const bool epoch_ends = advance();
     if (log_now) write_interval(report);
@@ -208,14 +230,16 @@ class Trainer {
   void write_interval(const StepReport& report) {
     const double seconds = std::max(seconds_since(interval_.begin), 1e-9);
     std::vector<Metric> values{{"loss", interval_.loss / std::max(interval_.samples, 1.0)}};
-    if (loss_ != "mean_squared_error") values.emplace_back("accuracy", interval_.correct / std::max(interval_.samples, 1.0));
-    values.insert(values.end(), {{"learning_rate", schedule_->rate(record_.step - 1)},
-                                 {"gradient_norm", report.gradient_norm},
-                                 {"samples_per_second", interval_.samples / seconds},
-                                 {"data_wait_share", (train_.wait_seconds() - interval_.wait_before) / seconds},
-                                 {"communication_seconds", interval_.communication},
-                                 {"exposed_seconds", interval_.exposed},
-                                 {"seconds", seconds_before_ + training_seconds_}});
+    if (loss_ != "mean_squared_error")
+      values.emplace_back("accuracy", interval_.correct / std::max(interval_.samples, 1.0));
+    values.insert(values.end(),
+                  {{"learning_rate", schedule_->rate(record_.step - 1)},
+                   {"gradient_norm", report.gradient_norm},
+                   {"samples_per_second", interval_.samples / seconds},
+                   {"data_wait_share", (train_.wait_seconds() - interval_.wait_before) / seconds},
+                   {"communication_seconds", interval_.communication},
+                   {"exposed_seconds", interval_.exposed},
+                   {"seconds", seconds_before_ + training_seconds_}});
     outputs_->metrics(record_.step, epochs_done(), config_.train_split, values);
     interval_ = {.wait_before = train_.wait_seconds()};
   }
@@ -223,22 +247,28 @@ class Trainer {
   // --- what happens between steps
 
   void decide(bool epoch_ends) {
-    const double epoch_loss = record_.epoch_loss_sum / static_cast<double>(std::max<std::int64_t>(record_.epoch_samples, 1));
+    const double epoch_loss = record_.epoch_loss_sum /
+                              static_cast<double>(std::max<std::int64_t>(record_.epoch_samples, 1));
     if (epoch_ends) {
       result_.train_loss = epoch_loss;
       record_.epoch_loss_sum = 0;
       record_.epoch_samples = 0;
     }
     if (record_.step >= total_steps_)
-      result_.reason = config_.max_steps > 0 && total_steps_ == config_.max_steps ? "max-steps" : "epochs";
+      result_.reason =
+          config_.max_steps > 0 && total_steps_ == config_.max_steps ? "max-steps" : "epochs";
     else if (epoch_ends && config_.stop_loss > 0 && epoch_loss <= config_.stop_loss)
       result_.reason = "stop-loss";
     else if (config_.max_seconds > 0 && time_is_up())
       result_.reason = "max-seconds";
     const bool ends = !result_.reason.empty();
-    const bool evaluate_now = test_ && (ends || (epoch_ends && config_.evaluate_every > 0 && record_.epoch % config_.evaluate_every == 0));
-    const bool save_now = ends || (epoch_ends && config_.checkpoint_every > 0 && record_.epoch % config_.checkpoint_every == 0) ||
-                          (config_.checkpoint_steps > 0 && record_.step % config_.checkpoint_steps == 0);
+    const bool evaluate_now = test_ && (ends || (epoch_ends && config_.evaluate_every > 0 &&
+                                                 record_.epoch % config_.evaluate_every == 0));
+    const bool save_now =
+        ends ||
+        (epoch_ends && config_.checkpoint_every > 0 &&
+         record_.epoch % config_.checkpoint_every == 0) ||
+        (config_.checkpoint_steps > 0 && record_.step % config_.checkpoint_steps == 0);
     if (evaluate_now || save_now) average_states();
     bool is_best = false;
     if (evaluate_now) is_best = evaluate_and_compare();
@@ -264,20 +294,24 @@ class Trainer {
 
   /// True if this is the best evaluation so far.
   bool evaluate_and_compare() {
-    result_.test = evaluate(network_, *test_, context_.comm, context_.stream, static_cast<std::uint64_t>(record_.step) + 1);
+    result_.test = evaluate(network_, *test_, context_.comm, context_.stream,
+                            static_cast<std::uint64_t>(record_.step) + 1);
     const Evaluation& e = result_.test;
     std::vector<Metric> values{{"loss", e.loss}};
     if (e.is_classifier)
       values.emplace_back("accuracy", e.accuracy);
     else
       values.insert(values.end(), {{"mean_absolute_error", e.mean_absolute_error}, {"r2", e.r2}});
-    values.insert(values.end(), {{"samples_per_second", static_cast<double>(e.samples) / std::max(e.seconds, 1e-9)},
+    values.insert(values.end(), {{"samples_per_second",
+                                  static_cast<double>(e.samples) / std::max(e.seconds, 1e-9)},
                                  {"seconds", seconds_before_ + training_seconds_}});
     outputs_->metrics(record_.step, epochs_done(), config_.test_split, values);
-    outputs_->note(e.is_classifier
-                       ? fmt::format("epoch {:g}: {} loss {:.4f}, accuracy {:.4f}", epochs_done(), config_.test_split, e.loss, e.accuracy)
-                       : fmt::format("epoch {:g}: {} loss {:.4f}, mean absolute error {:.4g}, R2 {:.4f}", epochs_done(),
-                                     config_.test_split, e.loss, e.mean_absolute_error, e.r2));
+    outputs_->note(
+        e.is_classifier
+            ? fmt::format("epoch {:g}: {} loss {:.4f}, accuracy {:.4f}", epochs_done(),
+                          config_.test_split, e.loss, e.accuracy)
+            : fmt::format("epoch {:g}: {} loss {:.4f}, mean absolute error {:.4g}, R2 {:.4f}",
+                          epochs_done(), config_.test_split, e.loss, e.mean_absolute_error, e.r2));
     const bool higher = record_.best_metric == "accuracy";
     const double value = higher ? e.accuracy : e.loss;
     if (!record_.has_best || (higher ? value > record_.best_value : value < record_.best_value)) {
@@ -287,7 +321,8 @@ class Trainer {
       return true;
     }
     ++record_.evaluations_since_best;
-    if (config_.early_stop > 0 && record_.evaluations_since_best >= config_.early_stop && result_.reason.empty())
+    if (config_.early_stop > 0 && record_.evaluations_since_best >= config_.early_stop &&
+        result_.reason.empty())
       result_.reason = "early-stop";
     return false;
   }
@@ -311,7 +346,9 @@ class Trainer {
   void finish() {
     if (result_.checkpoint.empty()) result_.checkpoint = folder_.path_of_step(record_.step);
     if (record_.has_best) result_.best_checkpoint = folder_.best_path();
-    if (result_.test.samples == 0 && test_) result_.test = evaluate(network_, *test_, context_.comm, context_.stream, static_cast<std::uint64_t>(record_.step) + 1);
+    if (result_.test.samples == 0 && test_)
+      result_.test = evaluate(network_, *test_, context_.comm, context_.stream,
+                              static_cast<std::uint64_t>(record_.step) + 1);
     result_.steps = record_.step;
     result_.seconds = seconds_before_ + training_seconds_;
     result_.samples_per_second = rate_;
@@ -351,9 +388,11 @@ std::string resolve_loss(const TrainConfig& config, const DatasetInfo& info) {
                               : info.binary                     ? "binary_cross_entropy"
                                                                 : "mean_squared_error";
   if (config.loss == "auto") return fitting;
-  const bool values_for_classes = (info.target == TargetKind::kClass) != (config.loss == "softmax_cross_entropy");
+  const bool values_for_classes =
+      (info.target == TargetKind::kClass) != (config.loss == "softmax_cross_entropy");
   if (values_for_classes || (config.loss == "binary_cross_entropy" && !info.binary))
-    throw ConfigError(fmt::format("loss = {} does not fit the targets of the data set; {} does", config.loss, fitting));
+    throw ConfigError(fmt::format("loss = {} does not fit the targets of the data set; {} does",
+                                  config.loss, fitting));
   return config.loss;
 }
 
@@ -366,6 +405,8 @@ ModelSpec model_spec(const TrainConfig& config, const DatasetInfo& info) {
           .outputs = info.target == TargetKind::kClass ? info.classes : info.targets};
 }
 
-TrainResult run_training(const TrainConfig& config, const TrainContext& context) { return Trainer(config, context).run(); }
+TrainResult run_training(const TrainConfig& config, const TrainContext& context) {
+  return Trainer(config, context).run();
+}
 
 }  // namespace phalanx

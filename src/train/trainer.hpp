@@ -14,12 +14,13 @@ namespace phalanx {
 
 /// How a training run ended.
 struct TrainResult {
-  std::string reason;             ///< "epochs", "max-steps", "max-seconds", "stop-loss", "early-stop"
-  std::int64_t steps = 0;         ///< done in all
+  std::string reason;      ///< "epochs", "max-steps", "max-seconds", "stop-loss", "early-stop"
+  std::int64_t steps = 0;  ///< done in all
   std::int64_t resumed_from = 0;  ///< step; 0: started anew
   double train_loss = 0;          ///< of the last epoch
   Evaluation test;                ///< of the last evaluation
-  double seconds = 0;             ///< of training, earlier parts of a resumed run included, evaluation excluded
+  double seconds =
+      0;  ///< of training, earlier parts of a resumed run included, evaluation excluded
   double samples_per_second = 0;  ///< of this process's training
   double hidden_share = 0;        ///< of communication
   double wait_share = 0;          ///< of the time, spent waiting for data on this rank

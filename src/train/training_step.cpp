@@ -8,15 +8,17 @@
 
 namespace phalanx {
 
-TrainingStep::TrainingStep(const TrainConfig& config, Network& network, Optimizer& optimizer, Communicator& comm,
-                           Stream& stream)
+TrainingStep::TrainingStep(const TrainConfig& config, Network& network, Optimizer& optimizer,
+                           Communicator& comm, Stream& stream)
     : config_(config), network_(network), optimizer_(optimizer), stream_(stream), comm_(comm) {
   if (comm.size() > 1 && network.cut_weight().empty())
     reducer_ = std::make_unique<GradientReducer>(
-        comm, network.gradients(), static_cast<std::size_t>(config.bucket_mib * static_cast<double>(1 << 20)));
+        comm, network.gradients(),
+        static_cast<std::size_t>(config.bucket_mib * static_cast<double>(1 << 20)));
 }
 
-void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool is_last, StepReport& report) {
+void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool is_last,
+                                   StepReport& report) {
   report.samples = batch.slice.global_rows;
   if (batch.slice.is_empty()) return;
   seed_ = 1.0f / static_cast<float>(batch.slice.global_rows);
@@ -30,14 +32,17 @@ void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool i
                      .accumulate = has_gradients_,
                      .parameter_version = static_cast<std::uint64_t>(step) + 1};
   if (is_last && reducer_)
-    options.on_gradients_final = [this](std::int64_t elements) { reducer_->ready(elements, stream_); };
+    options.on_gradients_final = [this](std::int64_t elements) {
+      reducer_->ready(elements, stream_);
+    };
   if (!network_.cut_weight().empty())
     options.collective = [this](TensorView sum) { comm_.all_reduce(sum, ReduceOp::kSum, stream_); };
   executor.run(options);
   has_gradients_ = true;
   report.loss_sum += static_cast<double>(*executor.output("loss").as<float>());
   if (network_.options().loss != "mean_squared_error")
-    report.correct += static_cast<double>(count_correct(network_.options().loss, executor.output("logits"), batch.y));
+    report.correct += static_cast<double>(
+        count_correct(network_.options().loss, executor.output("logits"), batch.y));
 }
 
 /// Of all parameters, also where this rank holds columns of one only.
@@ -51,7 +56,8 @@ double TrainingStep::gradient_norm(ConstTensorView gradients) {
   return std::sqrt(std::max(whole * whole - mine * mine, 0.0) + static_cast<double>(sum));
 }
 
-StepReport TrainingStep::run(Loader& loader, std::int64_t step, double learning_rate, bool want_norm) {
+StepReport TrainingStep::run(Loader& loader, std::int64_t step, double learning_rate,
+                             bool want_norm) {
   StepReport report;
   has_gradients_ = false;
   const TensorView arena = network_.gradients();
@@ -71,9 +77,11 @@ StepReport TrainingStep::run(Loader& loader, std::int64_t step, double learning_
   double scale = 1;
   if (config_.clip_norm > 0 || want_norm) {
     report.gradient_norm = gradient_norm(gradients);
-    if (config_.clip_norm > 0 && report.gradient_norm > config_.clip_norm) scale = config_.clip_norm / report.gradient_norm;
+    if (config_.clip_norm > 0 && report.gradient_norm > config_.clip_norm)
+      scale = config_.clip_norm / report.gradient_norm;
   }
-  optimizer_.update(network_.parameters().parameters(), gradients, learning_rate, scale, step, stream_);
+  optimizer_.update(network_.parameters().parameters(), gradients, learning_rate, scale, step,
+                    stream_);
   return report;
 }
 

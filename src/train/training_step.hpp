@@ -12,10 +12,10 @@ namespace phalanx {
 
 /// What one optimizer step says about itself; equal on every rank but for the times.
 struct StepReport {
-  double loss_sum = 0;        ///< over the samples of the global batch
-  double correct = 0;         ///< classifiers: right answers
-  std::int64_t samples = 0;   ///< of the global batch
-  double gradient_norm = 0;   ///< global, before clipping; only if clipping is on or `want_norm`
+  double loss_sum = 0;       ///< over the samples of the global batch
+  double correct = 0;        ///< classifiers: right answers
+  std::int64_t samples = 0;  ///< of the global batch
+  double gradient_norm = 0;  ///< global, before clipping; only if clipping is on or `want_norm`
   OverlapTimes overlap;
 };
 
@@ -28,7 +28,8 @@ class TrainingStep {
  public:
   /// All must outlive the step. Where the network holds columns of the first layer (partition `column`) every rank computes
   /// the whole batch, so gradients are not summed; the products of that layer are.
-  TrainingStep(const TrainConfig& config, Network& network, Optimizer& optimizer, Communicator& comm, Stream& stream);
+  TrainingStep(const TrainConfig& config, Network& network, Optimizer& optimizer,
+               Communicator& comm, Stream& stream);
 
   /// `step` counts optimizer steps from 0. Takes config.accumulate micro-batches from the loader.
   StepReport run(Loader& loader, std::int64_t step, double learning_rate, bool want_norm);

@@ -41,7 +41,8 @@ class Blobs final : public RowSource {
     for (std::size_t i = 0; i < rows.size(); ++i) {
       auto* to = reinterpret_cast<float*>(x) + static_cast<std::int64_t>(i) * values;
       for (std::int64_t v = 0; v < values; ++v)
-        to[v] = std::sin(static_cast<float>((rows[i] + 1) * (v + 3))) + static_cast<float>(rows[i] % 3) * 0.5f;
+        to[v] = std::sin(static_cast<float>((rows[i] + 1) * (v + 3))) +
+                static_cast<float>(rows[i] % 3) * 0.5f;
       if (info_.target == TargetKind::kClass)
         reinterpret_cast<std::int64_t*>(y)[i] = rows[i] % 3;
       else
@@ -60,10 +61,12 @@ struct Trained {
   Evaluation test;
 };
 
-Trained train(const TrainConfig& config, RowSource& source, const RankLayout& layout, Communicator& comm, int steps) {
+Trained train(const TrainConfig& config, RowSource& source, const RankLayout& layout,
+              Communicator& comm, int steps) {
   Stream stream{Device{}};
   const Partition partition = parse_partition(config.partition);
-  NetworkOptions options{model_spec(config, source.info()), resolve_loss(config, source.info()), config.precision};
+  NetworkOptions options{model_spec(config, source.info()), resolve_loss(config, source.info()),
+                         config.precision};
   if (partition == Partition::kColumn && layout.size > 1)
     options.columns = columns(source.info().sample.numel(), layout.rank, layout.size);
   Network network(options, 8, stream);
@@ -71,8 +74,13 @@ Trained train(const TrainConfig& config, RowSource& source, const RankLayout& la
   Optimizer optimizer(config, network.parameters().parameters().numel(), stream);
   TrainingStep step(config, network, optimizer, comm, stream);
   const auto sampler = [&](bool shuffle) {
-    return Sampler({.rows = source.size(), .partition = partition, .batch_size = config.batch_size,
-                    .micro_batches = shuffle ? config.accumulate : 1, .rank = layout.rank, .size = layout.size, .seed = 5,
+    return Sampler({.rows = source.size(),
+                    .partition = partition,
+                    .batch_size = config.batch_size,
+                    .micro_batches = shuffle ? config.accumulate : 1,
+                    .rank = layout.rank,
+                    .size = layout.size,
+                    .seed = 5,
                     .shuffle = shuffle});
   };
   Loader loader(source, sampler(true), {}, config.prefetch);
@@ -93,7 +101,8 @@ Trained train(const TrainConfig& config, RowSource& source, const RankLayout& la
 }
 
 /// The same run on the ranks of this job and on one rank must agree.
-void expect_same_as_one_rank(const TrainConfig& config, RowSource& source, Progress progress, int steps, float tolerance = 2e-5f) {
+void expect_same_as_one_rank(const TrainConfig& config, RowSource& source, Progress progress,
+                             int steps, float tolerance = 2e-5f) {
   const RankLayout layout = make_rank_layout(test_mpi());
   const auto comm = make_mpi_communicator(test_mpi(), progress, 60);
   const Trained many = train(config, source, layout, *comm, steps);
@@ -102,7 +111,8 @@ void expect_same_as_one_rank(const TrainConfig& config, RowSource& source, Progr
   const auto single = make_single_communicator();
   const Trained one = train(alone, source, single_rank_layout(), *single, steps);
   for (const auto& [name, expected] : one.parameters) {
-    if (config.partition == "column" && name == "dense1.weight") continue;  // in parts; all others depend on it
+    if (config.partition == "column" && name == "dense1.weight")
+      continue;  // in parts; all others depend on it
     const std::vector<float>& found = many.parameters.at(name);
     ASSERT_EQ(found.size(), expected.size()) << name;
     float worst = 0, largest = 1;
@@ -128,8 +138,11 @@ TrainConfig mlp() {
 
 TEST(Training, IsTheSameOnAnyNumberOfRanksWithEveryOptimizer) {
   Blobs source(101, Shape{7}, TargetKind::kClass);  // the last batch is ragged: 101 = 4 * 24 + 5
-  for (const auto& [name, momentum, nesterov] :
-       {std::tuple{"sgd", 0.0, false}, {"sgd", 0.9, false}, {"sgd", 0.9, true}, {"adam", 0.0, false}, {"adamw", 0.0, false}}) {
+  for (const auto& [name, momentum, nesterov] : {std::tuple{"sgd", 0.0, false},
+                                                 {"sgd", 0.9, false},
+                                                 {"sgd", 0.9, true},
+                                                 {"adam", 0.0, false},
+                                                 {"adamw", 0.0, false}}) {
     SCOPED_TRACE(fmt::format("{} momentum {} nesterov {}", name, momentum, nesterov));
     TrainConfig config = mlp();
     config.optimizer = name;
@@ -194,7 +207,11 @@ TEST(Training, ByOwnedRowsSeesEverySampleOncePerEpoch) {
     config.partition = partition;
     const RankLayout layout = make_rank_layout(test_mpi());
     const auto comm = make_mpi_communicator(test_mpi(), Progress::kInline, 60);
-    const Sampler sampler({.rows = 50, .partition = parse_partition(partition), .batch_size = 24, .rank = layout.rank, .size = layout.size});
+    const Sampler sampler({.rows = 50,
+                           .partition = parse_partition(partition),
+                           .batch_size = 24,
+                           .rank = layout.rank,
+                           .size = layout.size});
     std::vector<float> seen(50, 0.0f);
     BatchSlice slice;
     for (std::int64_t s = 0; s < sampler.steps_per_epoch(); ++s) {

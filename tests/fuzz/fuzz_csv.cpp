@@ -10,5 +10,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 }
 
 std::vector<std::string> fuzz_seeds() {
-  return {"a,b,c\n1,2,3\n4,5,6\n", "\"x \"\"y\"\"\",\"line\nbreak\"\r\n1,\r\n", " 1.5  2e-3\t-7 \n\n3 4 5"};
+  return {"a,b,c\n1,2,3\n4,5,6\n", "\"x \"\"y\"\"\",\"line\nbreak\"\r\n1,\r\n",
+          " 1.5  2e-3\t-7 \n\n3 4 5"};
 }

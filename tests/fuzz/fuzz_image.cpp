@@ -10,7 +10,9 @@
 #include "fuzz.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  phalanx::expect_only_refusals([&] { phalanx::decode_image({reinterpret_cast<const std::byte*>(data), size}, "input"); });
+  phalanx::expect_only_refusals([&] {
+    phalanx::decode_image({reinterpret_cast<const std::byte*>(data), size}, "input");
+  });
   return 0;
 }
 
@@ -56,5 +58,6 @@ std::string jpeg(int channels) {
 }  // namespace
 
 std::vector<std::string> fuzz_seeds() {
-  return {png(PNG_FORMAT_GRAY, 1), png(PNG_FORMAT_RGB, 3), png(PNG_FORMAT_RGBA, 4), jpeg(1), jpeg(3)};
+  return {png(PNG_FORMAT_GRAY, 1), png(PNG_FORMAT_RGB, 3), png(PNG_FORMAT_RGBA, 4), jpeg(1),
+          jpeg(3)};
 }

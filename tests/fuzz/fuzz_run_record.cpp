@@ -3,8 +3,9 @@
 #include "models/run_record.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  phalanx::expect_only_refusals(
-      [&] { phalanx::run_record_from_json(std::string(reinterpret_cast<const char*>(data), size), "input"); });
+  phalanx::expect_only_refusals([&] {
+    phalanx::run_record_from_json(std::string(reinterpret_cast<const char*>(data), size), "input");
+  });
   return 0;
 }
 

@@ -20,19 +20,25 @@ std::size_t below(Generator& generator, std::size_t n) { return n == 0 ? 0 : gen
 void mutate(std::string& text, const std::vector<std::string>& seeds, Generator& generator) {
   switch (below(generator, 7)) {
     case 0:
-      if (!text.empty()) text[below(generator, text.size())] ^= static_cast<char>(1u << below(generator, 8));
+      if (!text.empty())
+        text[below(generator, text.size())] ^= static_cast<char>(1u << below(generator, 8));
       break;
     case 1:
-      if (!text.empty()) text[below(generator, text.size())] = "\x00\xff\x7f\x80\n\",= 9"[below(generator, 10)];
+      if (!text.empty())
+        text[below(generator, text.size())] = "\x00\xff\x7f\x80\n\",= 9"[below(generator, 10)];
       break;
     case 2: text.resize(below(generator, text.size() + 1)); break;
-    case 3: text.insert(below(generator, text.size() + 1), 1 + below(generator, 8), static_cast<char>(generator())); break;
+    case 3:
+      text.insert(below(generator, text.size() + 1), 1 + below(generator, 8),
+                  static_cast<char>(generator()));
+      break;
     case 4:
       if (!text.empty()) text.erase(below(generator, text.size()), 1 + below(generator, 16));
       break;
     case 5: {
       const std::string& other = seeds[below(generator, seeds.size())];
-      text = text.substr(0, below(generator, text.size() + 1)) + other.substr(below(generator, other.size() + 1));
+      text = text.substr(0, below(generator, text.size() + 1)) +
+             other.substr(below(generator, other.size() + 1));
       break;
     }
     case 6:  // a number of several bytes with an extreme value
@@ -56,7 +62,8 @@ int main(int argc, char** argv) {
       LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
     } catch (const std::exception& e) {
       std::ofstream("fuzz_failure.bin", std::ios::binary) << text;
-      fmt::print(stderr, "unexpected exception: {}\nthe input is in fuzz_failure.bin ({} bytes)\n", e.what(), text.size());
+      fmt::print(stderr, "unexpected exception: {}\nthe input is in fuzz_failure.bin ({} bytes)\n",
+                 e.what(), text.size());
       std::exit(1);
     }
   };

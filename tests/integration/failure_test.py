@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rank that dies or hangs, and a disk that is full or read-only, end the job soon, with the right code and nothing lost."""
+"""A rank that dies or hangs, and a disk that is full or read-only, end the job soon, with the right code."""
 
 import os
 import re
@@ -68,7 +68,7 @@ def test_killed_prediction_rank_ends_the_job_within_10_seconds(t):
 # --- disks
 
 
-def in_own_mounts(test):
+def in_own_mounts(t, test):
     """Runs the test again in a namespace in which it may mount file systems, which vanish with it."""
     if os.environ.get("PHALANX_OWN_MOUNTS"):
         return True
@@ -79,7 +79,8 @@ def in_own_mounts(test):
         raise Skip(f"no file system can be mounted here ({error})") from error
     if tried.returncode != 0:
         raise Skip(f"no file system can be mounted here ({tried.stderr.strip()})")
-    again = subprocess.run([*command, sys.executable, __file__, test], env={**os.environ, "PHALANX_OWN_MOUNTS": "1"}, check=False)
+    environment = {**os.environ, "PHALANX_OWN_MOUNTS": "1", "TMPDIR": t.folder}
+    again = subprocess.run([*command, sys.executable, __file__, test], env=environment, check=False)
     assert again.returncode == 0, "failed within the namespace, see above"
     return False
 
@@ -89,14 +90,19 @@ def mount(folder, *options):
     subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", folder], check=True)
 
 
-def remount(folder, *options):
-    subprocess.run(["mount", "-o", ",".join(("remount", *options)), folder], check=True)
+def nearly_full_disk(folder, free_bytes):
+    """A disk of 64 MiB whose space is taken but for free_bytes; removing the file that is returned gives it back."""
+    mount(folder, "size=64m")
+    filler = os.path.join(folder, "filler")
+    with open(filler, "wb") as file:
+        file.write(b"\1" * ((64 << 20) - free_bytes))
+    return filler
 
 
 def full_disk(t, ranks):
     data = t.images()
     small = t.path("small")
-    mount(small, "size=768k")
+    filler = nearly_full_disk(small, 768 << 10)
     output = ["--output", os.path.join(small, "run")]
     config = t.config(NETWORK + f"epochs = 10\ncheckpoint-steps = 5\nkeep = 1000\nevaluate-every = 0\ndata = {data}\n")
     t.run("train", config, *output, ranks=ranks, code=4).says(r"step_\d+\.h5.*No space left on device")
@@ -104,32 +110,32 @@ def full_disk(t, ranks):
     assert 0 < kept < 130, kept
     assert [n for n in os.listdir(t.path("small/run/checkpoints")) if not n.endswith(".h5")] == []
     t.run("evaluate", "--checkpoint", t.newest("small/run"), "--data", data, ranks=ranks)
-    remount(small, "size=64m")
+    os.remove(filler)
     t.run("train", config, *output, ranks=ranks).says(f"resuming from .*: step {kept},", "after 130 steps")
 
 
 def test_full_disk_keeps_the_last_checkpoint_on_1_rank(t):
-    if in_own_mounts("test_full_disk_keeps_the_last_checkpoint_on_1_rank"):
+    if in_own_mounts(t, "test_full_disk_keeps_the_last_checkpoint_on_1_rank"):
         full_disk(t, 0)
 
 
 def test_full_disk_keeps_the_last_checkpoint_on_2_ranks(t):
-    if in_own_mounts("test_full_disk_keeps_the_last_checkpoint_on_2_ranks"):
+    if in_own_mounts(t, "test_full_disk_keeps_the_last_checkpoint_on_2_ranks"):
         full_disk(t, 2)
 
 
 def test_full_disk_ends_a_prediction_that_can_be_finished_later(t):
-    if not in_own_mounts("test_full_disk_ends_a_prediction_that_can_be_finished_later"):
+    if not in_own_mounts(t, "test_full_disk_ends_a_prediction_that_can_be_finished_later"):
         return
     data = t.images(train=64, test=8000, side=4)
     t.run("train", t.config(NETWORK + f"data = {data}\n"), "--output", t.path("run"), "--max-steps", 4)
     predict = ["predict", "--checkpoint", t.newest("run"), "--data", data, "--output"]
     t.run(*predict, t.path("whole"))
     small = t.path("small")
-    for size in "64k", "400k":  # room for neither the file nor the CSV
-        mount(small, f"size={size}")
+    for kib in 64, 400:  # room for neither the file nor, the second time, the CSV
+        filler = nearly_full_disk(small, kib << 10)
         t.run(*predict, t.path("small/out"), code=4).says(r"predictions\.(partial\.h5|csv).*(No space left|disk full)")
-        remount(small, "size=64m")
+        os.remove(filler)
         t.run(*predict, t.path("small/out"))
         assert sorted(os.listdir(t.path("small/out"))) == ["predictions.csv", "predictions.h5"]
         for name in "predictions.csv", "predictions.h5":
@@ -139,14 +145,13 @@ def test_full_disk_ends_a_prediction_that_can_be_finished_later(t):
 
 
 def test_read_only_folder_is_named(t):
-    if not in_own_mounts("test_read_only_folder_is_named"):
+    if not in_own_mounts(t, "test_read_only_folder_is_named"):
         return
     data = t.images()
     config = t.config(NETWORK + f"epochs = 1\ndata = {data}\n")
     t.run("train", config, "--output", t.path("run"))
     fixed = t.path("fixed")
-    mount(fixed, "size=1m")
-    remount(fixed, "ro")
+    mount(fixed, "ro")
     where = re.escape(t.path("fixed/out"))
     for ranks in 0, 2:
         t.run("train", config, "--output", t.path("fixed/out"), ranks=ranks, code=4).says(where + ".*Read-only file system")

@@ -103,12 +103,13 @@ def test_more_ranks_than_samples_train_and_evaluate(t):
     flags = ["--batch-size", 4, "--epochs", 5]
     train(t, data, "one", *flags, model=CNN)
     for partition in "shuffle", "range", "hash":
-        train(t, data, partition, *flags, "--partition", partition, model=CNN, ranks=4).says("after 5 steps", "2 samples")
+        train(t, data, partition, *flags, "--partition", partition, model=CNN, ranks=4).says("epoch 5: test", "2 samples")
         reported = losses(t, partition, "test")[-1]
         for ranks in 1, 4:
             loss = evaluated_loss(t, partition, data, ranks)
             assert abs(loss - reported) < 2e-6 + 1e-5 * reported, (loss, reported)
-        assert_close_parameters(t, "one", partition, 1e-5)
+        if partition != "hash":  # by hash, an epoch has as many steps as the fullest rank needs
+            assert_close_parameters(t, "one", partition, 1e-5)
     predict = ["predict", "--checkpoint", t.newest("shuffle"), "--data", data, "--output", t.path("out")]
     t.run(*predict, ranks=4).says("predicted 2 rows")
 

@@ -107,15 +107,10 @@ std::vector<std::int64_t> two_sizes(const Subject& subject) {
   return two;
 }
 
-// Parameters are plain f32. Input 0 is an activation if it may be bf16, if it is the only input, or
-// if the operator is a loss, a scalar.
+// Parameters are plain f32.
 bool may_be_a_parameter(const Trial& trial, const Format& format, std::size_t input) {
-  if (!trial.is_differentiable(input)) return false;
-  const bool is_activation =
-      input == 0 && ((trial.subject().cases->low_precision & 1u) != 0 || trial.in().size() == 1 ||
-                     trial.out()[0].shape.rank() == 0);
-  return !is_activation && format.in[input].dtype == DType::kF32 &&
-         format.in[input].channel_block == 1;
+  return trial.is_differentiable(input) && (trial.op().parameter_inputs >> input & 1u) != 0 &&
+         format.in[input].dtype == DType::kF32 && format.in[input].channel_block == 1;
 }
 
 void expect_same_outputs(const KernelRun& expected, const KernelRun& found,

@@ -27,16 +27,11 @@ void for_each_element(const TensorType& type, F f) {
 template <class F>
 void with_type(DType dtype, F f) {
   switch (dtype) {
-    case DType::kF32:
-      return f.template operator()<float>();
-    case DType::kBf16:
-      return f.template operator()<Bf16>();
-    case DType::kI64:
-      return f.template operator()<std::int64_t>();
-    case DType::kI32:
-      return f.template operator()<std::int32_t>();
-    case DType::kU8:
-      return f.template operator()<std::uint8_t>();
+    case DType::kF32: return f.template operator()<float>();
+    case DType::kBf16: return f.template operator()<Bf16>();
+    case DType::kI64: return f.template operator()<std::int64_t>();
+    case DType::kI32: return f.template operator()<std::int32_t>();
+    case DType::kU8: return f.template operator()<std::uint8_t>();
   }
 }
 
@@ -100,16 +95,11 @@ double draw_one(Fill fill, DType dtype, std::int64_t classes, std::mt19937_64& e
       const double x = normal(engine);
       return x < 0 ? std::min(x, -0.1) : std::max(x, 0.1);
     }
-    case Fill::kPositive:
-      return 0.5 + 1.5 * unit(engine);
-    case Fill::kUnit:
-      return 0.05 + 0.9 * unit(engine);
-    case Fill::kLabels:
-      return std::floor(unit(engine) * static_cast<double>(classes));
-    case Fill::kZeroOrOne:
-      return unit(engine) < 0.5 ? 0.0 : 1.0;
-    case Fill::kDistinct:
-      break;
+    case Fill::kPositive: return 0.5 + 1.5 * unit(engine);
+    case Fill::kUnit: return 0.05 + 0.9 * unit(engine);
+    case Fill::kLabels: return std::floor(unit(engine) * static_cast<double>(classes));
+    case Fill::kZeroOrOne: return unit(engine) < 0.5 ? 0.0 : 1.0;
+    case Fill::kDistinct: break;
   }
   return 0.0;
 }

@@ -12,7 +12,7 @@ CMAKE = ("CMakeLists.txt", "*/CMakeLists.txt", "*.cmake")
 SCRIPTS = CMAKE + ("*.py", "*.sh", "*.sbatch", "*.cfg")
 SHIPPED = tuple(f"{folder}/*" for folder in (
     "benchmarks", "cmake", "configs", "data", "docs", "kernels", "launch", "slurm", "src"))
-MAX_COLUMNS, MAX_LINES = 120, 600
+MAX_COLUMNS, MAX_LINES = 128, 600
 
 RULES = [
     ("using namespace", HEADERS, r"\busing\s+namespace\b", "in a header it changes every file behind it"),

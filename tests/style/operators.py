@@ -33,6 +33,18 @@ def operators_are_whole(tree):
     return found
 
 
+def _names(lists, name):
+    """Whether a CMakeLists.txt names a source: whole, without its ending, or as fuzz_${parser}.cpp in a loop over parsers."""
+    stem = name.rsplit("/", 1)[-1].removesuffix(".cpp")
+    if re.search(rf"(?<!\w)({re.escape(name)}|{re.escape(stem)})\b", lists):
+        return True
+    for begin, end in re.findall(r"(\w+)\$\{\w+\}(\w*)\.cpp", lists):
+        word = re.fullmatch(rf"{begin}(\w+){end}", stem)
+        if word and re.search(rf"(?<!\w){word.group(1)}\b", lists):
+            return True
+    return False
+
+
 def sources_are_built(tree):
     """Every .cpp is named in the nearest CMakeLists.txt (an operator's by its add_operator line)."""
     found = []
@@ -40,10 +52,6 @@ def sources_are_built(tree):
         parts = path.split("/")
         folders = ["/".join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
         folder = next((folder for folder in folders if f"{folder}/CMakeLists.txt" in tree), None)
-        if folder is not None:
-            name = path[len(folder) + 1:]
-            stem = parts[-1].removesuffix(".cpp")  # a CMake function may be given the name without its ending
-            if re.search(rf"(?<!\w)({re.escape(name)}|{re.escape(stem)})\b", tree[f"{folder}/CMakeLists.txt"]):
-                continue
-        found.append(f"{path}: no CMakeLists.txt names it")
+        if folder is None or not _names(tree[f"{folder}/CMakeLists.txt"], path[len(folder) + 1:]):
+            found.append(f"{path}: no CMakeLists.txt names it")
     return found

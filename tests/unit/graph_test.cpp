@@ -101,6 +101,16 @@ TEST(Differentiate, RefusesALossWithoutParameters) {
       contains(message_of<InvalidArgument>([&] { differentiate(graph, "loss"); }), "no parameter"));
 }
 
+TEST(Differentiate, RefusesAParameterWhereTheKernelCannotAddToItsGradient) {
+  Graph graph;
+  const ValueId w = graph.add_parameter("w", f32({3}), {});
+  const ValueId x = graph.add_input("x", f32({3}));
+  graph.set_output(
+      "loss", graph.add_one("add", {}, {graph.add_one("relu", {}, {w}, "activation"), x}, "loss"));
+  const std::string message = message_of<Unsupported>([&] { differentiate(graph, "loss"); });
+  EXPECT_TRUE(contains(message, "'activation'") && contains(message, "'w'")) << message;
+}
+
 TEST(Differentiate, AddsNothingForBranchesThatDoNotReachTheLoss) {
   Graph graph;
   const ValueId x = graph.add_input("x", f32({2, 3})),
@@ -206,8 +216,9 @@ TEST(Differentiate, SumsTheGradientsOfEveryUse) {
   const ValueId y = graph.add_one("gemm", kTransposed, {x, w}, "y");  // [2, 1]
   const ValueId twice = graph.add_one("add", {}, {y, y}, "twice");
   const ValueId thrice = graph.add_one("add", {}, {twice, y}, "thrice");
-  const ValueId ones = graph.add_parameter("ones", f32({1, 2}), {Initializer::Kind::kConstant, 1});
-  const ValueId sum = graph.add_one("gemm", {}, {ones, thrice}, "sum");  // [1, 1]
+  const ValueId ones = graph.add_parameter("ones", f32({2, 1}), {Initializer::Kind::kConstant, 1});
+  const ValueId sum =
+      graph.add_one("gemm", {{"transA", std::int64_t{1}}}, {thrice, ones}, "sum");  // [1, 1]
   graph.set_output("loss", graph.add_one("flatten", {}, {sum}, "loss"));
   Graph trained = differentiate(graph, "loss");
 

@@ -64,15 +64,11 @@ class Builder {
   ValueId row_layer(const std::vector<ValueId>& rows) {
     const ValueId x = pick_late(rows);
     switch (engine_() % 6) {
-      case 0:
-        return graph_.add_one("relu", {}, {x}, next_name("relu"));
-      case 1:
-        return graph_.add_one("flatten", {}, {x}, next_name("flatten"));
+      case 0: return graph_.add_one("relu", {}, {x}, next_name("relu"));
+      case 1: return graph_.add_one("flatten", {}, {x}, next_name("flatten"));
       case 2:
-      case 3:
-        return graph_.add_one("add", {}, {x, pick(rows)}, next_name("add"));
-      default:
-        return dense(x, kWidth, kWidth);
+      case 3: return graph_.add_one("add", {}, {x, pick(rows)}, next_name("add"));
+      default: return dense(x, kWidth, kWidth);
     }
   }
 

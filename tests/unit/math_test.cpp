@@ -54,11 +54,13 @@ void expect_within(double ulp, const Worst& worst) {
 }
 
 TEST(Math, ExpIsWithinItsErrorForAllNumbers) {
-  expect_within(2, worst_error(-kInfinity, kInfinity, math::exp, [](double x) { return std::exp(x); }));
+  expect_within(
+      2, worst_error(-kInfinity, kInfinity, math::exp, [](double x) { return std::exp(x); }));
 }
 
 TEST(Math, Expm1IsWithinItsErrorUpTo88) {
-  expect_within(3, worst_error(-kInfinity, 88, math::expm1, [](double x) { return std::expm1(x); }));
+  expect_within(3,
+                worst_error(-kInfinity, 88, math::expm1, [](double x) { return std::expm1(x); }));
 }
 
 TEST(Math, Log1pUnitIsWithinItsErrorFromZeroToOne) {
@@ -72,15 +74,18 @@ TEST(Math, SoftplusIsWithinItsErrorForAllNumbers) {
 }
 
 TEST(Math, SigmoidIsWithinItsErrorAboveMinus87) {
-  expect_within(4, worst_error(-87, kInfinity, math::sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }));
+  expect_within(4, worst_error(-87, kInfinity, math::sigmoid,
+                               [](double x) { return 1 / (1 + std::exp(-x)); }));
 }
 
 TEST(Math, TanhIsWithinItsErrorForAllNumbers) {
-  expect_within(4, worst_error(-kInfinity, kInfinity, math::tanh, [](double x) { return std::tanh(x); }));
+  expect_within(
+      4, worst_error(-kInfinity, kInfinity, math::tanh, [](double x) { return std::tanh(x); }));
 }
 
 TEST(Math, ErfIsWithinItsErrorForAllNumbers) {
-  expect_within(4, worst_error(-kInfinity, kInfinity, math::erf, [](double x) { return std::erf(x); }));
+  expect_within(
+      4, worst_error(-kInfinity, kInfinity, math::erf, [](double x) { return std::erf(x); }));
 }
 
 TEST(Math, LimitsAreReached) {
@@ -99,8 +104,8 @@ TEST(Math, LimitsAreReached) {
 }
 
 TEST(Math, NaNStaysNaN) {
-  for (float (*f)(float) :
-       {math::exp, math::expm1, math::log1p_unit, math::softplus, math::sigmoid, math::tanh, math::erf})
+  for (float (*f)(float) : {math::exp, math::expm1, math::log1p_unit, math::softplus, math::sigmoid,
+                            math::tanh, math::erf})
     EXPECT_TRUE(std::isnan(f(kNaN)));
 }
 
@@ -110,7 +115,8 @@ TEST(Math, ALoopOverManyElementsGivesTheBitsOfSingleCalls) {
   for (std::size_t i = 0; i < x.size(); ++i) y[i] = math::tanh(x[i]);
   for (std::size_t i = 0; i < x.size(); ++i) {
     volatile float single = x[i];
-    EXPECT_EQ(std::bit_cast<std::uint32_t>(y[i]), std::bit_cast<std::uint32_t>(math::tanh(single))) << "x = " << x[i];
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(y[i]), std::bit_cast<std::uint32_t>(math::tanh(single)))
+        << "x = " << x[i];
   }
 }
 

@@ -24,7 +24,9 @@ ProgressBar::Options batch_job() {
   return o;
 }
 
-RunProgress at(std::int64_t step) { return {step, static_cast<double>(step) / 100, 0.31274, 8210.4}; }
+RunProgress at(std::int64_t step) {
+  return {step, static_cast<double>(step) / 100, 0.31274, 8210.4};
+}
 
 std::size_t count(const std::string& text, char c) {
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), c));

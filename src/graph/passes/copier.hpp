@@ -18,7 +18,9 @@ class GraphCopier {
   }
 
   Graph& to() noexcept { return to_; }
-  ValueId mapped(ValueId old) const { return old == kNoValue ? kNoValue : map_.at(static_cast<std::size_t>(old)); }
+  ValueId mapped(ValueId old) const {
+    return old == kNoValue ? kNoValue : map_.at(static_cast<std::size_t>(old));
+  }
   void replace(ValueId old, ValueId by) { map_.at(static_cast<std::size_t>(old)) = by; }
 
   /// Copies a node with mapped inputs and fresh outputs of the same types. Returns the new node's outputs.
@@ -43,7 +45,8 @@ class GraphCopier {
   Graph finish() {
     for (const auto& [name, id] : from_.outputs()) to_.set_output(name, mapped(id));
     for (std::size_t i = 0; i < from_.values().size(); ++i)
-      if (from_.values()[i].kind == ValueKind::kParameterGradient) to_.value(map_[i]).parameter = mapped(from_.values()[i].parameter);
+      if (from_.values()[i].kind == ValueKind::kParameterGradient)
+        to_.value(map_[i]).parameter = mapped(from_.values()[i].parameter);
     return std::move(to_);
   }
 

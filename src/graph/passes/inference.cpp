@@ -16,7 +16,8 @@ Graph for_inference(const Graph& graph) {
       attributes.set("training_mode", std::int64_t{0});
       std::vector<ValueId> inputs;
       for (ValueId in : node.inputs) inputs.push_back(copier.mapped(in));
-      copier.replace(node.outputs[0], copier.to().add_one("batch_norm", attributes, inputs, node.name));
+      copier.replace(node.outputs[0],
+                     copier.to().add_one("batch_norm", attributes, inputs, node.name));
       continue;
     }
     copier.copy(node);

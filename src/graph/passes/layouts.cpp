@@ -19,8 +19,11 @@ Blocks same_blocks(std::span<const TensorType> in, std::span<const TensorType> o
   Blocks blocks{std::vector<std::int64_t>(in.size(), 1), std::vector<std::int64_t>(out.size(), 1)};
   std::int64_t block = 1;
   for (const TensorType& t : in) block = std::max(block, t.channel_block);
-  const auto fits = [&](const TensorType& t) { return !is_image(t) || t.shape[1] == 1 || t.shape[1] % block == 0; };
-  if (!std::all_of(in.begin(), in.end(), fits) || !std::all_of(out.begin(), out.end(), fits)) return blocks;
+  const auto fits = [&](const TensorType& t) {
+    return !is_image(t) || t.shape[1] == 1 || t.shape[1] % block == 0;
+  };
+  if (!std::all_of(in.begin(), in.end(), fits) || !std::all_of(out.begin(), out.end(), fits))
+    return blocks;
   const auto assign = [&](std::span<const TensorType> types, std::vector<std::int64_t>& to) {
     for (std::size_t i = 0; i < types.size(); ++i)
       if (is_image(types[i]) && types[i].shape[1] != 1) to[i] = block;
@@ -37,7 +40,8 @@ Blocks wanted_blocks(const Node& node, const DeviceKernels& kernels, std::span<c
     case LayoutRule::kPlain: return plain;
     case LayoutRule::kSame: return same_blocks(in, out);
     case LayoutRule::kChosen:
-      if (kernels.choose_layout != nullptr) kernels.choose_layout(node.attributes, in, out, plain.in, plain.out);
+      if (kernels.choose_layout != nullptr)
+        kernels.choose_layout(node.attributes, in, out, plain.in, plain.out);
       return plain;
   }
   return plain;
@@ -55,19 +59,22 @@ Graph choose_layouts(const Graph& graph, Device device) {
     if (type == to.value(id).type) return id;
     ValueId& known = reordered.try_emplace({id, block}, kNoValue).first->second;
     if (known == kNoValue) {
-      known = to.add_one("reorder", {{"channel_block", block}}, {id}, to.value(id).name + ".reorder");
+      known =
+          to.add_one("reorder", {{"channel_block", block}}, {id}, to.value(id).name + ".reorder");
       to.value(known).type = type;
     }
     return known;
   };
   for (const Node& node : graph.nodes()) {
     std::vector<TensorType> in, out;
-    for (ValueId id : node.inputs) in.push_back(id == kNoValue ? TensorType() : to.value(copier.mapped(id)).type);
+    for (ValueId id : node.inputs)
+      in.push_back(id == kNoValue ? TensorType() : to.value(copier.mapped(id)).type);
     for (ValueId id : node.outputs) out.push_back(graph.value(id).type);
     const Blocks blocks = wanted_blocks(node, kernels_for(*node.op, device), in, out);
     Node fresh = node;
     for (std::size_t i = 0; i < in.size(); ++i)
-      if (node.inputs[i] != kNoValue) fresh.inputs[i] = with_block(copier.mapped(node.inputs[i]), blocks.in[i]);
+      if (node.inputs[i] != kNoValue)
+        fresh.inputs[i] = with_block(copier.mapped(node.inputs[i]), blocks.in[i]);
     for (std::size_t i = 0; i < out.size(); ++i) {
       Value v = graph.value(node.outputs[i]);
       v.producer = kNoNode;
@@ -77,7 +84,8 @@ Graph choose_layouts(const Graph& graph, Device device) {
     }
     to.add_node(std::move(fresh));
   }
-  for (const auto& [name, id] : graph.outputs()) copier.replace(id, with_block(copier.mapped(id), 1));  // callers see plain
+  for (const auto& [name, id] : graph.outputs())
+    copier.replace(id, with_block(copier.mapped(id), 1));  // callers see plain
   return copier.finish();
 }
 

@@ -10,7 +10,8 @@ Graph lower_precision(const Graph& graph) {
     const Value& v = to.value(id);
     const bool is_activation = v.kind == ValueKind::kComputed || v.kind == ValueKind::kInput;
     if (!is_activation || !is_float(v.type.dtype) || v.type.dtype == dtype) return id;
-    return to.add_one("cast", {{"to", std::string(name(dtype))}}, {id}, v.name + "." + std::string(name(dtype)));
+    return to.add_one("cast", {{"to", std::string(name(dtype))}}, {id},
+                      v.name + "." + std::string(name(dtype)));
   };
   for (const Node& node : graph.nodes()) {
     Node fresh = node;
@@ -30,7 +31,8 @@ Graph lower_precision(const Graph& graph) {
     }
     to.add_node(std::move(fresh));
   }
-  for (const auto& [name, id] : graph.outputs()) copier.replace(id, as(copier.mapped(id), DType::kF32));  // callers see f32
+  for (const auto& [name, id] : graph.outputs())
+    copier.replace(id, as(copier.mapped(id), DType::kF32));  // callers see f32
   return copier.finish();
 }
 

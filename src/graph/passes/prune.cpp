@@ -11,8 +11,9 @@ Graph prune_unused(const Graph& graph) {
   for (std::size_t i = graph.nodes().size(); i-- > 0;) {
     const Node& node = graph.nodes()[i];
     for (ValueId out : node.outputs)
-      keep[i] = keep[i] || (out != kNoValue && (wanted[static_cast<std::size_t>(out)] ||
-                                                graph.value(out).kind == ValueKind::kParameterGradient));
+      keep[i] =
+          keep[i] || (out != kNoValue && (wanted[static_cast<std::size_t>(out)] ||
+                                          graph.value(out).kind == ValueKind::kParameterGradient));
     if (!keep[i]) continue;
     for (ValueId in : node.inputs)
       if (in != kNoValue) wanted[static_cast<std::size_t>(in)] = true;

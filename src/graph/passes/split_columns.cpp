@@ -15,7 +15,8 @@ ColumnSplit split_columns(const Graph& graph, std::int64_t begin, std::int64_t e
   std::string weight;
   ValueId columns = x;  // what carries the input's columns: x itself, or x made flat
   for (const Node& node : graph.nodes()) {
-    const bool reads = std::find(node.inputs.begin(), node.inputs.end(), columns) != node.inputs.end();
+    const bool reads =
+        std::find(node.inputs.begin(), node.inputs.end(), columns) != node.inputs.end();
     if (!reads || !weight.empty()) {
       if (reads) throw ConfigError("partition = column: only one layer may read the input");
       copier.copy(node);
@@ -26,13 +27,16 @@ ColumnSplit split_columns(const Graph& graph, std::int64_t begin, std::int64_t e
       columns = node.outputs[0];
       continue;
     }
-    const bool is_dense = node.op->name == "gemm" && node.attributes.get_int("transB", 0) == 1 && node.inputs[0] == columns;
+    const bool is_dense = node.op->name == "gemm" && node.attributes.get_int("transB", 0) == 1 &&
+                          node.inputs[0] == columns;
     if (!is_dense)
-      throw ConfigError(fmt::format("partition = column needs a dense layer first, found '{}' ({})", node.name, node.op->name));
+      throw ConfigError(fmt::format("partition = column needs a dense layer first, found '{}' ({})",
+                                    node.name, node.op->name));
     const ValueId w = copier.mapped(node.inputs[1]);
     weight = to.value(w).name;
     to.value(w).type = {DType::kF32, Shape{to.value(w).type.shape[0], end - begin}};
-    const ValueId part = to.add_one("gemm", node.attributes, {copier.mapped(columns), w}, node.name + ".part");
+    const ValueId part =
+        to.add_one("gemm", node.attributes, {copier.mapped(columns), w}, node.name + ".part");
     ValueId y = to.add_one("all_reduce", {}, {part}, node.name + ".sum");
     if (node.inputs.size() == 3 && node.inputs[2] != kNoValue)
       y = to.add_one("add", {}, {y, copier.mapped(node.inputs[2])}, node.name);

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "elu/elu.hpp"
+
+#include "common/unary.hpp"
+
+namespace phalanx {
+
+void elu_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
+void elu_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
+
+namespace {
+
+std::vector<TensorType> infer(const Attributes& attributes, Types in) {
+  const double alpha = attributes.get_float("alpha", 1);
+  if (!(alpha >= 0))
+    throw InvalidArgument(fmt::format("elu: alpha must not be negative, found {}", alpha));
+  return infer_unary("elu", in);
+}
+
+}  // namespace
+
+const OpSpec elu_op = {
+    .name = "elu",
+    .onnx = "Elu",
+    .infer = infer,
+    .differentiable = 0b1,
+    .needs_outputs = 0b1,
+    .layout = LayoutRule::kSame,
+    .aliases = kUnaryAliases,
+    .dx_may_overwrite_dy = 0b1,
+    .cpu = {.forward = elu_forward_cpu, .backward = elu_backward_cpu},
+};
+
+}  // namespace phalanx

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/softmax.hpp"
+#include "log_softmax/log_softmax.hpp"
+
+namespace phalanx {
+
+void log_softmax_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
+  softmax_forward<true>(in[0], out[0], ctx.attributes.get_int("axis", -1));
+}
+
+void log_softmax_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
+  const ConstTensorView &y = in[1], &dy = in[2];
+  softmax_backward<true>(y, dy, out[0], ctx.attributes.get_int("axis", -1));
+}
+
+}  // namespace phalanx
