@@ -2,13 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what the tests need, builds, and runs every test; then the sanitizer builds run the tests that they are for.
 #
-# usage: launch/test.sh [--quick] [any option of ctest, such as -R Plan]
+# usage: launch/test.sh [--quick | --fuzz] [any option of ctest, such as -R Plan]
 #   --quick   without the sanitizer builds
+#   --fuzz    one minute of libFuzzer for every parser of foreign bytes, instead of the tests; needs clang
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 quick=no
 if [ "${1:-}" = "--quick" ]; then quick=yes; shift; fi
 install_packages build quickstart test
+
+if [ "${1:-}" = "--fuzz" ]; then
+  build fuzz fuzzers
+  for target in build/fuzz/bin/fuzz_*; do
+    say "fuzzing: $(basename "$target")"
+    "$target" -max_total_time="${PHALANX_FUZZ_SECONDS:-60}" -timeout=20 -print_final_stats=1
+  done
+  exit
+fi
 
 say "building"
 build release
@@ -17,7 +27,7 @@ ctest --preset release "$@"
 
 if [ "$quick" = no ] && [ $# -eq 0 ]; then
   say "AddressSanitizer and UBSan: unit tests and operators"
-  build asan unit_tests thread_tests operators_test
+  build asan unit_tests thread_tests operators_test fuzzers
   ctest --preset asan
   say "ThreadSanitizer: what uses threads"
   build tsan thread_tests

@@ -28,9 +28,10 @@ ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_R
 
 def run_phalanx(build, network, batch, steps, precision):
     with tempfile.NamedTemporaryFile() as file:
-        subprocess.run(["mpirun", "-n", "2", f"{build}/bin/bench_train_step", f"{ROOT}/configs/{CONFIGS[network]}.cfg", "--data",
-                        network, "--batch-size", str(2 * batch), "--steps", str(steps), "--precision", precision, "--json",
-                        file.name], check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+        command = ["mpirun", "-n", "2", f"{build}/bin/bench_train_step", f"{ROOT}/configs/{CONFIGS[network]}.cfg",
+                   "--data", network, "--batch-size", str(2 * batch), "--steps", str(steps), "--precision", precision,
+                   "--json", file.name]
+        subprocess.run(command, check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
         return json.load(open(file.name))
 
 
@@ -72,7 +73,8 @@ def main():
                "phalanx_mib": median(ours, "peak_rss_mib"), "torch_mib": median(best, "peak_rss_mib")}
         rows.append(row)
         print(f"{network:<11}{batch:>10} {precision:<5}{row['phalanx']:>11.0f}{row['torch']:>11.0f}"
-              f"{row['phalanx'] / row['torch']:>7.2f}{row['share_of_f32_peak']:>8.1%}{row['phalanx_mib']:>12.0f}{row['torch_mib']:>12.0f}",
+              f"{row['phalanx'] / row['torch']:>7.2f}{row['share_of_f32_peak']:>8.1%}{row['phalanx_mib']:>12.0f}"
+              f"{row['torch_mib']:>12.0f}",
               flush=True)
     if options.json:
         json.dump(rows, open(options.json, "w"), indent=1)

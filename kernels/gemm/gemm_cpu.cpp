@@ -39,11 +39,6 @@ struct BackwardState final : OpState {
   }
 };
 
-Stream& host() {
-  static Stream stream{Device{}};  // CPU streams hold nothing
-  return stream;
-}
-
 template <class T>
 void add_c(const GemmSizes& s, const ConstTensorView& c, T* y) {
   const Strides at = strides_over(c.shape(), s.m, s.n);
@@ -87,7 +82,7 @@ std::unique_ptr<OpState> gemm_prepare_forward_cpu(const Attributes& attributes, 
   state->bias_inside = has_c && is_row(in[2].shape, s.n) && s.alpha == 1.0f && s.beta == 1.0f;
   state->product = MatmulOnednn(
       matrix(s.m, s.k, s.trans_a, in[0].dtype), matrix(s.k, s.n, s.trans_b, in[1].dtype),
-      matrix(s.m, s.n, false, out[0].dtype), state->bias_inside, s.alpha, false, host());
+      matrix(s.m, s.n, false, out[0].dtype), state->bias_inside, s.alpha, false);
   return state;
 }
 
@@ -117,19 +112,19 @@ std::unique_ptr<OpState> gemm_prepare_backward_cpu(const Attributes& attributes,
   const MatrixDesc b_t = matrix(s.n, s.k, !s.trans_b, in[1].dtype),
                    b = matrix(s.k, s.n, s.trans_b, in[1].dtype);
   if (out_present[0])
-    state->da = s.trans_a ? MatmulOnednn(b, dy_t, matrix(s.k, s.m, false, out[0].dtype), false,
-                                         s.alpha, false, host())
-                          : MatmulOnednn(dy, b_t, matrix(s.m, s.k, false, out[0].dtype), false,
-                                         s.alpha, false, host());
+    state->da =
+        s.trans_a
+            ? MatmulOnednn(b, dy_t, matrix(s.k, s.m, false, out[0].dtype), false, s.alpha, false)
+            : MatmulOnednn(dy, b_t, matrix(s.m, s.k, false, out[0].dtype), false, s.alpha, false);
   if (out_present[1]) {
     const MatrixDesc a = matrix(s.m, s.k, s.trans_a, in[0].dtype),
                      a_t = matrix(s.k, s.m, !s.trans_a, in[0].dtype);
     for (bool accumulate : {false, true}) {
       MatmulOnednn& db = accumulate ? state->db_add : state->db;
       db = s.trans_b ? MatmulOnednn(dy_t, a, matrix(s.n, s.k, false, out[1].dtype), false, s.alpha,
-                                    accumulate, host())
+                                    accumulate)
                      : MatmulOnednn(a_t, dy, matrix(s.k, s.n, false, out[1].dtype), false, s.alpha,
-                                    accumulate, host());
+                                    accumulate);
     }
   }
   return state;

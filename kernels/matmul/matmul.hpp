@@ -5,7 +5,8 @@
 
 namespace phalanx {
 
-/// Matrix product over the last two axes, the others are batches that broadcast:  y[..., i, j] = sum_k a[..., i, k] b[..., k, j].
+/// Matrix product over the last two axes; the others are batches that broadcast:
+///   y[..., i, j] = sum_k a[..., i, k] b[..., k, j].
 ///
 /// Shapes    a [..., M, K], b [..., K, N], y [..., M, N]. A vector a [K] counts as [1, K], a vector b [K] as [K, 1]; the axis
 ///           of size 1 that this makes is left out of y.

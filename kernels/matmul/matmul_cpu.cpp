@@ -108,16 +108,15 @@ struct BackwardState final : OpState {
 Gradient gradient_of(const MatmulSizes& s, const Batches& batches, const Shape& own,
                      std::int64_t rows, std::int64_t columns, const MatrixDesc& x,
                      const MatrixDesc& z, DType type) {
-  Stream stream{Device{}};
   Gradient g;
   const bool is_stretched = own.numel() != s.batches.numel() && x.sizes.size() > 2;
   const Shape& made = is_stretched ? s.batches : own;
   const MatrixDesc to =
       batches.matrices(made, rows, columns, false, is_stretched ? DType::kF32 : type);
-  g.set = MatmulOnednn(x, z, to, false, 1.0f, false, stream);
+  g.set = MatmulOnednn(x, z, to, false, 1.0f, false);
   g.scratch_bytes = g.set.workspace_bytes();
   if (!is_stretched) {
-    g.add = MatmulOnednn(x, z, to, false, 1.0f, true, stream);
+    g.add = MatmulOnednn(x, z, to, false, 1.0f, true);
     g.scratch_bytes = std::max(g.scratch_bytes, g.add.workspace_bytes());
     return g;
   }
@@ -139,12 +138,10 @@ std::unique_ptr<OpState> matmul_prepare_forward_cpu(const Attributes&, Types in,
   auto state = std::make_unique<ForwardState>();
   if (is_empty(s)) return state;
   const Batches batches(s);
-  Stream stream{Device{}};
-  state->product =
-      MatmulOnednn(batches.matrices(s.a_batches, batches.rows(), s.k, false, in[0].dtype),
-                   batches.matrices(s.b_batches, s.k, s.n, false, in[1].dtype),
-                   batches.matrices(s.batches, batches.rows(), s.n, false, out[0].dtype), false,
-                   1.0f, false, stream);
+  state->product = MatmulOnednn(
+      batches.matrices(s.a_batches, batches.rows(), s.k, false, in[0].dtype),
+      batches.matrices(s.b_batches, s.k, s.n, false, in[1].dtype),
+      batches.matrices(s.batches, batches.rows(), s.n, false, out[0].dtype), false, 1.0f, false);
   return state;
 }
 

@@ -58,20 +58,21 @@ def make_data(arguments, folder):
             with open(os.path.join(source, name + ".bin"), "wb") as file:
                 for _ in range(700):
                     label = generator.randrange(10)
-                    pixels = (generator.randbytes(1024).translate(bytes((v // 2 + 12 * ((label * k) % 10)) % 256 for v in range(256)))
-                              for k in (1, 3, 7))
+                    colours = [bytes((v // 2 + 12 * (label * k % 10)) % 256 for v in range(256)) for k in (1, 3, 7)]
+                    pixels = [generator.randbytes(1024).translate(colour) for colour in colours]
                     file.write(bytes([label]) + b"".join(pixels))
         with open(os.path.join(source, "batches.meta.txt"), "w") as file:
             file.write("".join(f"class{i}\n" for i in range(10)))
-    subprocess.run([arguments.phalanx, "data", "import", kind, source, "--output", path], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([arguments.phalanx, "data", "import", kind, source, "--output", path], check=True,
+                   stdout=subprocess.DEVNULL)
     return path
 
 
 def run_phalanx(arguments, layers, output, ranks, extra):
     changes = [word for change in arguments.set for word in ("--" + change.split("=")[0], change.split("=")[1])]
-    command = [arguments.phalanx, "train", arguments.config, "--data", arguments.data, *changes, "--output", output, "--shuffle",
-               "false", "--schedule", "constant", "--warmup-epochs", "0", "--epochs", "1", "--test-split", "", "--log-every",
-               "1"] + [word for layer in layers for word in ("--layer", layer)] + extra
+    command = [arguments.phalanx, "train", arguments.config, "--data", arguments.data, *changes, "--output", output,
+               "--shuffle", "false", "--schedule", "constant", "--warmup-epochs", "0", "--epochs", "1", "--test-split", "",
+               "--log-every", "1"] + [word for layer in layers for word in ("--layer", layer)] + extra
     if ranks > 1:
         command = ["mpirun", "-n", str(ranks)] + command
     result = subprocess.run(command, capture_output=True, text=True)
@@ -120,8 +121,11 @@ def torch_losses(layers, keys, weights, data):
     x = (x - mean) / std
     model = build(layers, x.shape[1:], weights)
     rate, decay = float(keys["learning-rate"]), float(keys.get("weight-decay", 0))
-    optimizer = {"sgd": lambda p: torch.optim.SGD(p, rate, float(keys.get("momentum", 0)), weight_decay=decay),
-                 "adamw": lambda p: torch.optim.AdamW(p, rate, eps=float(keys.get("epsilon", 1e-8)), weight_decay=decay)}[keys["optimizer"]](model.parameters())
+    if keys["optimizer"] == "sgd":
+        optimizer = torch.optim.SGD(model.parameters(), rate, float(keys.get("momentum", 0)), weight_decay=decay)
+    else:
+        epsilon = float(keys.get("epsilon", 1e-8))
+        optimizer = torch.optim.AdamW(model.parameters(), rate, eps=epsilon, weight_decay=decay)
     losses = []
     for step in range(STEPS):
         at = slice(step * batch, (step + 1) * batch)
@@ -147,8 +151,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         arguments.data = make_data(arguments, folder)
         first, full = os.path.join(folder, "first"), os.path.join(folder, "full")
-        run_phalanx(arguments, layers, first, 1, ["--max-steps", "1", "--learning-rate", "0", "--optimizer", "sgd", "--momentum",
-                                                  "0", "--weight-decay", "0"])
+        run_phalanx(arguments, layers, first, 1, ["--max-steps", "1", "--learning-rate", "0", "--optimizer", "sgd",
+                                                  "--momentum", "0", "--weight-decay", "0"])
         with h5py.File(glob.glob(f"{first}/checkpoints/step_*.h5")[0]) as file:
             weights = {name: file["parameters"][name][...] for name in file["parameters"]}
         run_phalanx(arguments, layers, full, arguments.ranks, ["--max-steps", str(STEPS)])
@@ -158,7 +162,8 @@ def main():
     worst = max(range(STEPS), key=lambda i: abs(ours[i] - theirs[i]) / abs(theirs[i]))
     difference = abs(ours[worst] - theirs[worst]) / abs(theirs[worst])
     print(f"{arguments.config}: {STEPS} steps on {arguments.ranks} ranks, loss {ours[0]:.6f} -> {ours[-1]:.6f}; "
-          f"largest relative difference {difference:.2e} at step {worst + 1} (Phalanx {ours[worst]:.7f}, PyTorch {theirs[worst]:.7f})")
+          f"largest relative difference {difference:.2e} at step {worst + 1} "
+          f"(Phalanx {ours[worst]:.7f}, PyTorch {theirs[worst]:.7f})")
     if difference > TOLERANCE:
         sys.exit(f"more than {TOLERANCE}")
     if ours[-1] >= ours[0]:

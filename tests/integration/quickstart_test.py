@@ -52,7 +52,8 @@ def test_quickstart_trains_evaluates_and_predicts_2000_images(t):
         lines = file.read().splitlines()
     assert len(lines) == 501 and "probability_Ankle boot" in lines[0], lines[0]
     again = quickstart(t, "--ranks", "2", "--epochs", "3")
-    for says in "unchanged|up to date|same source", "resuming from .*step 48|training ended: epochs after 48", "nothing to do: 500 rows":
+    for says in ("unchanged|up to date|same source", "resuming from .*step 48|training ended: epochs after 48",
+                 "nothing to do: 500 rows"):
         assert re.search(says, again), again
 
 
