@@ -23,7 +23,8 @@ MatmulOnednn::MatmulOnednn(const MatrixDesc& a, const MatrixDesc& b, const Matri
   convert_ = DnnlCall(dnnl::reorder(reorder));
   convert_.add(DNNL_ARG_FROM, b.desc());
   convert_.add(DNNL_ARG_TO, chosen);
-  converted_ = Buffer(chosen.get_size(), stream);
+  Stream host{Device{}};  // CPU memory belongs to no queue
+  converted_ = Buffer(chosen.get_size(), host);
 }
 
 DnnlCall MatmulOnednn::call(const Product& p, const dnnl::memory::desc& b_desc,

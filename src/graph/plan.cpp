@@ -167,8 +167,7 @@ class Planner {
   bool may_overwrite(std::size_t s, ValueId out, ValueId in) {
     const std::size_t r = root(index(in));
     return graph_.values()[r].kind == ValueKind::kComputed && last_use_[r] == s &&
-           graph_.value(out).type.size_bytes() == graph_.value(in).type.size_bytes() &&
-           last_use_[index(in)] <= s;
+           graph_.value(out).type == graph_.value(in).type && last_use_[index(in)] <= s;
   }
 
   // --- where everything lies

@@ -39,14 +39,14 @@ void Optimizer::update(TensorView parameters, ConstTensorView gradients, double 
   const Kernel kernel = kernels_for(op_, stream.device()).forward;
   if (op_.name == "adam") {
     const auto t = static_cast<double>(step + 1);
-    std::array<float, 8> hyper{f(learning_rate),
-                               f(config_.weight_decay),
-                               f(gradient_scale),
-                               f(config_.beta1),
-                               f(config_.beta2),
-                               f(config_.epsilon),
-                               f(1 - std::pow(config_.beta1, t)),
-                               f(1 - std::pow(config_.beta2, t))};
+    // The kernel accumulates with the betas as f32 holds them, so the corrections must start from the same numbers.
+    const auto correction = [&](double beta) {
+      return f(1 - std::pow(static_cast<double>(f(beta)), t));
+    };
+    std::array<float, 8> hyper{f(learning_rate),          f(config_.weight_decay),
+                               f(gradient_scale),         f(config_.beta1),
+                               f(config_.beta2),          f(config_.epsilon),
+                               correction(config_.beta1), correction(config_.beta2)};
     const TensorView m = slots_[0].values.view(), v = slots_[1].values.view();
     const std::array<ConstTensorView, 5> in{
         parameters, gradients, m, v, {hyper.data(), {DType::kF32, Shape{8}}}};
