@@ -5,7 +5,7 @@
 
 namespace phalanx {
 
-/// Rectified linear unit:  y = max(x, 0).
+/// Rectified linear unit:  y = max(x, 0); NaN stays NaN.
 ///
 /// Shapes    x, y equal, any rank, any memory format.
 /// Types     f32 or bf16.

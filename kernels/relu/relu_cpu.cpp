@@ -5,7 +5,7 @@
 namespace phalanx {
 
 void relu_forward_cpu(OpContext&, Inputs in, Outputs out) {
-  unary_forward(in, out, [](float x) { return x > 0.0f ? x : 0.0f; });
+  unary_forward(in, out, [](float x) { return x < 0.0f ? 0.0f : x; });
 }
 
 void relu_backward_cpu(OpContext&, Inputs in, Outputs out) {

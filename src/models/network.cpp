@@ -36,6 +36,7 @@ Graph Network::lower(Mode mode, std::int64_t batch) {
     graph = std::move(split.graph);
     cut_weight_ = split.weight;
   }
+  graph = pool_before_relu(graph);
   if (options_.precision == "bf16") graph = lower_precision(graph);
   graph = choose_layouts(graph, stream_.device());
   return mode == Mode::kTraining ? differentiate(graph, "loss") : graph;

@@ -23,6 +23,11 @@ struct ColumnSplit {
 };
 ColumnSplit split_columns(const Graph& graph, std::int64_t begin, std::int64_t end);
 
+/// Swaps a relu and the max pooling that alone reads it. Both keep order, so  max_pool(relu(x)) = relu(max_pool(x)), gradients
+/// included (where the largest value of a window is not positive, either way nothing flows back), and the relu then works on
+/// the few values that the pooling leaves.
+Graph pool_before_relu(const Graph& graph);
+
 /// Computes in bf16: floating inputs are cast on entry, every operator between runs on bf16 activations, and what feeds a
 /// loss is cast back to f32. Parameters, states and gradients of parameters stay f32; kernels convert weights as they
 /// pack them.

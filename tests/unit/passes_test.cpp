@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/passes/passes.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "graph_testing.hpp"
+
+namespace phalanx {
+namespace {
+
+using graph_testing::Batch;
+using graph_testing::Runner;
+
+Attributes window(std::int64_t size, std::int64_t pad) {
+  return {{"kernel_shape", Ints{size, size}},
+          {"strides", Ints{size, size}},
+          {"pads", Ints{pad, pad, pad, pad}}};
+}
+
+/// conv - relu - max_pool - flatten - dense, and the loss summed over the rows.
+Graph pooled_classifier(std::int64_t rows, bool relu_has_two_readers) {
+  Graph graph;
+  const ValueId image = graph.add_input("image", {DType::kF32, Shape{rows, 16, 5, 5}});
+  const ValueId label = graph.add_input("label", {DType::kI64, Shape{rows}});
+  const auto parameter = [&](const std::string& name, const Shape& shape) {
+    return graph.add_parameter(name, {DType::kF32, shape}, {Initializer::Kind::kUniform, 0.2});
+  };
+  const ValueId conv =
+      graph.add_one("conv", {{"kernel_shape", Ints{3, 3}}, {"pads", Ints{1, 1, 1, 1}}},
+                    {image, parameter("c", Shape{8, 16, 3, 3})}, "conv");
+  const ValueId relu = graph.add_one("relu", {}, {conv}, "relu");
+  ValueId pool = graph.add_one("max_pool", window(2, 1), {relu}, "pool");
+  if (relu_has_two_readers)
+    pool = graph.add_one("add", {},
+                         {pool, graph.add_one("max_pool", window(2, 1), {relu}, "pool2")}, "sum");
+  const ValueId flat = graph.add_one("flatten", {}, {pool}, "flat");
+  const ValueId logits = graph.add_one("gemm", {{"transB", std::int64_t{1}}},
+                                       {flat, parameter("w", Shape{5, 72})}, "fc");
+  graph.set_output("logits", logits);
+  graph.set_output("loss", graph.add_one("softmax_cross_entropy", {}, {logits, label}, "loss"));
+  return graph;
+}
+
+std::vector<std::string> operators(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const Node& node : graph.nodes()) names.emplace_back(node.op->name);
+  return names;
+}
+
+TEST(PoolBeforeRelu, ChangesNeitherValuesNorGradients) {
+  Stream stream{Device{}};
+  const Graph before = pooled_classifier(6, false);
+  const Graph after = pool_before_relu(before);
+  EXPECT_EQ(operators(after), (std::vector<std::string>{"conv", "max_pool", "relu", "flatten",
+                                                        "gemm", "softmax_cross_entropy"}));
+  const Batch batch(6, 4, stream);
+  const auto run = [&](const Graph& graph) {
+    auto runner =
+        std::make_unique<Runner>(differentiate(choose_layouts(graph, Device{}), "loss"), 3, stream);
+    runner->feed(batch);
+    runner->executor.run({});
+    return runner;
+  };
+  const auto one = run(before), other = run(after);
+  EXPECT_EQ(one->output("logits"), other->output("logits"));
+  for (const char* name : {"c", "w"}) {
+    EXPECT_EQ(one->gradient(name), other->gradient(name)) << name;
+    EXPECT_TRUE(std::ranges::any_of(one->gradient(name), [](float g) { return g != 0; })) << name;
+  }
+}
+
+TEST(PoolBeforeRelu, LeavesAReluAloneThatOthersReadToo) {
+  const Graph before = pooled_classifier(2, true);
+  EXPECT_EQ(operators(pool_before_relu(before)), operators(before));
+}
+
+}  // namespace
+}  // namespace phalanx
