@@ -4,6 +4,8 @@
 #include <fmt/core.h>
 #include <omp.h>
 
+#include <thread>
+
 #include "cli/options.hpp"
 #include "core/log.hpp"
 
@@ -15,11 +17,14 @@ Device device_for(const std::string& wanted) {
   return {};
 }
 
-/// A thread that drives MPI pays where it has a core of its own, or where there is much to hide.
-Progress progress_for(const std::string& wanted) {
-  return wanted == "inline"   ? Progress::kInline
-         : wanted == "thread" ? Progress::kThread
-                              : Progress::kInline;
+/// auto: a thread that drives MPI pays where it has a core of its own. Where ranks fill the cores it would only take turns
+/// with the backward pass.
+Progress progress_for(const std::string& wanted, const RankLayout& layout) {
+  if (wanted == "thread") return Progress::kThread;
+  if (wanted == "inline") return Progress::kInline;
+  const bool has_cores_to_spare =
+      std::thread::hardware_concurrency() >= 2 * static_cast<unsigned>(layout.local_size);
+  return has_cores_to_spare ? Progress::kThread : Progress::kInline;
 }
 
 }  // namespace
@@ -27,8 +32,9 @@ Progress progress_for(const std::string& wanted) {
 Session::Session(MpiRuntime& mpi, const std::string& device, const std::string& progress,
                  double deadline_seconds, std::int64_t threads)
     : layout(make_rank_layout(mpi)),
-      comm(mpi.size() > 1 ? make_mpi_communicator(mpi, progress_for(progress), deadline_seconds)
-                          : make_single_communicator()),
+      comm(mpi.size() > 1
+               ? make_mpi_communicator(mpi, progress_for(progress, layout), deadline_seconds)
+               : make_single_communicator()),
       stream(device_for(device)) {
   omp_set_num_threads(static_cast<int>(threads));
 }
