@@ -21,7 +21,8 @@ namespace {
 /// Two classes (or a real target) that depend on the features, so that training has something to learn.
 class Blobs final : public RowSource {
  public:
-  Blobs(std::int64_t rows, Shape sample, TargetKind target) : rows_(rows) {
+  Blobs(std::int64_t rows, Shape sample, TargetKind target, std::int64_t targets = 1)
+      : rows_(rows) {
     info_.kind = sample.rank() == 3 ? SampleKind::kImage : SampleKind::kTable;
     info_.sample = sample;
     info_.target = target;
@@ -30,8 +31,9 @@ class Blobs final : public RowSource {
     info_.mean.assign(channels, 0.1f);
     info_.std.assign(channels, 0.9f);
     if (target == TargetKind::kValues) {
-      info_.target_mean = {0.2f};
-      info_.target_std = {1.5f};
+      info_.targets = targets;
+      info_.target_mean.assign(static_cast<std::size_t>(targets), 0.2f);
+      info_.target_std.assign(static_cast<std::size_t>(targets), 1.5f);
     }
   }
   const DatasetInfo& info() const noexcept override { return info_; }
@@ -46,7 +48,9 @@ class Blobs final : public RowSource {
       if (info_.target == TargetKind::kClass)
         reinterpret_cast<std::int64_t*>(y)[i] = rows[i] % 3;
       else
-        reinterpret_cast<float*>(y)[i] = static_cast<float>(rows[i] % 3) - 0.7f * to[0];
+        for (std::int64_t k = 0; k < info_.targets; ++k)
+          reinterpret_cast<float*>(y)[static_cast<std::int64_t>(i) * info_.targets + k] =
+              static_cast<float>((rows[i] + k) % 3) - 0.7f * to[k % values];
     }
   }
 
@@ -184,6 +188,20 @@ TEST(Training, IsTheSameForRealTargets) {
   TrainConfig config = mlp();
   config.layer = {"dense 9", "sigmoid", "dense 1"};
   expect_same_as_one_rank(config, source, Progress::kInline, 10);
+}
+
+TEST(Training, FitsTenTargetsAtOnce) {
+  Blobs source(80, Shape{10}, TargetKind::kValues, 10);
+  TrainConfig config = mlp();
+  config.layer = {"dense 20", "relu", "dense 10"};
+  config.optimizer = "adam";
+  config.learning_rate = 0.001;
+  expect_same_as_one_rank(config, source, Progress::kInline, 10, 2e-3f);
+  config.learning_rate = 0.01;
+  const auto single = make_single_communicator();
+  const double early = train(config, source, single_rank_layout(), *single, 1).test.loss;
+  const double late = train(config, source, single_rank_layout(), *single, 200).test.loss;
+  EXPECT_LT(late, 0.5 * early);
 }
 
 TEST(Training, GivesRanksWithoutSamplesNothingToDo) {
