@@ -74,10 +74,11 @@ bool expect_reduced(T found, std::int64_t i, ReduceOp op, int size) {
 
 /// All ranks hold the same bits, by comparing each rank's with those of rank 0.
 inline void expect_equal_bits(Communicator& comm, TensorView data, Stream& stream) {
-  std::vector<std::byte> first(data.type.size_bytes());
-  std::memcpy(first.data(), data.data, first.size());
+  const auto* bytes = data.as<std::byte>();
+  const std::vector<std::byte> mine(bytes, bytes + data.type.size_bytes());
+  std::vector<std::byte> first = mine;
   comm.broadcast({first.data(), data.type}, 0, stream);
-  EXPECT_EQ(std::memcmp(first.data(), data.data, first.size()), 0);
+  EXPECT_EQ(first, mine);
 }
 
 template <class T>
