@@ -97,7 +97,7 @@ class PlantedViolations(unittest.TestCase):
                            ("src/core/a.cpp", "  // old_call(x);"),
                            ("src/core/a.hpp", "/// divides C and O. Types     x, y f32")):
             self.refuses(rule, path, f"\n{text}\n", f"{path}:2: ")
-        self.accepts(rule, "docs/a.md", "see https://example.org/work/a and $HOME/tmp/x\n")
+        self.accepts(rule, "docs/a.md", "see https://example.org/home/a and $HOME/tmp/x\n")
 
     def test_license_lines(self):
         self.refuses(banned.license_lines, "launch/a.sh", "#!/usr/bin/env bash\nset -e\n", "SPDX")
