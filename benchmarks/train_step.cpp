@@ -93,31 +93,31 @@ DatasetInfo noise_info(const std::string& kind) {
   return info;
 }
 
+#ifdef __AVX512F__
+using Vector = __m512;
+Vector broadcast(float v) { return _mm512_set1_ps(v); }
+Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+#else
+using Vector = __m256;
+Vector broadcast(float v) { return _mm256_set1_ps(v); }
+Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+#endif
+
 /// Multiply-adds of one core in GFLOP/s: independent chains that fill the pipelines.
 double fma_peak() {
+  constexpr std::int64_t kRounds = 3'000'000;
+  constexpr int kChains = 12, kLanes = sizeof(Vector) / sizeof(float);
+  const Vector factor = broadcast(0.999f), term = broadcast(1e-6f);
   double best = 0;
   for (int repeat = 0; repeat < 5; ++repeat) {
-    constexpr std::int64_t kRounds = 3'000'000;
-#ifdef __AVX512F__
-    constexpr int kLanes = 16;
-    __m512 sums[12];
-    for (__m512& s : sums) s = _mm512_set1_ps(1e-3f);
-    const __m512 factor = _mm512_set1_ps(0.999f), term = _mm512_set1_ps(1e-6f);
+    Vector sums[kChains];
+    for (Vector& s : sums) s = broadcast(1e-3f);
     const auto begin = Clock::now();
     for (std::int64_t i = 0; i < kRounds; ++i)
-      for (__m512& s : sums) s = _mm512_fmadd_ps(s, factor, term);
-#else
-    constexpr int kLanes = 8;
-    __m256 sums[12];
-    for (__m256& s : sums) s = _mm256_set1_ps(1e-3f);
-    const __m256 factor = _mm256_set1_ps(0.999f), term = _mm256_set1_ps(1e-6f);
-    const auto begin = Clock::now();
-    for (std::int64_t i = 0; i < kRounds; ++i)
-      for (__m256& s : sums) s = _mm256_fmadd_ps(s, factor, term);
-#endif
+      for (Vector& s : sums) s = multiply_add(s, factor, term);
     const double seconds = seconds_since(begin);
-    for (auto& s : sums) asm volatile("" : : "x"(s));
-    best = std::max(best, 2.0 * kLanes * 12 * kRounds / seconds / 1e9);
+    for (Vector& s : sums) asm volatile("" : : "x"(s));
+    best = std::max(best, 2.0 * kLanes * kChains * kRounds / seconds / 1e9);
   }
   return best;
 }

@@ -24,6 +24,7 @@ void reference(const Attributes& attributes, Types, OpCases::Vectors in, OpCases
     out[0][i] = w - learning_rate / correction1 * out[1][i] /
                         (std::sqrt(out[2][i] / correction2) + epsilon);
   }
+  if (attributes.get_int("copy", 0) != 0) out[3] = out[0];
 }
 
 TensorType f32(std::initializer_list<std::int64_t> sizes) { return {DType::kF32, Shape(sizes)}; }
@@ -49,6 +50,10 @@ const OpCases adam_cases = {
              .benchmark_n = 1 << 22},
             {.name = "decoupled decay",
              .attributes = {{"decoupled", std::int64_t{1}}},
+             .inputs = types,
+             .fill = kFill},
+            {.name = "decoupled decay, copy in bf16",
+             .attributes = {{"decoupled", std::int64_t{1}}, {"copy", std::int64_t{1}}},
              .inputs = types,
              .fill = kFill},
         },

@@ -5,6 +5,7 @@
 
 #include "common/math.hpp"
 #include "common/reduce.hpp"
+#include "common/unary.hpp"
 #include "op/op.hpp"
 
 namespace phalanx {
@@ -20,6 +21,17 @@ struct AxisView {
     inner = shape.product(a + 1, shape.rank());
   }
 };
+
+/// infer() of softmax and its logarithm: any floating type, the axis must exist.
+inline std::vector<TensorType> infer_softmax(std::string_view op, const Attributes& attributes,
+                                             Types in) {
+  std::vector<TensorType> out = infer_unary(op, in);
+  const std::int64_t axis = attributes.get_int("axis", -1), rank = in[0].shape.rank();
+  if (axis < -rank || axis >= rank)
+    throw InvalidArgument(
+        fmt::format("{}: axis {} does not exist in shape {}", op, axis, in[0].shape.str()));
+  return out;
+}
 
 /// Columns that are worked on together where the axis is not the last; their sums lie on the stack.
 inline constexpr std::int64_t kSoftmaxTile = 128;

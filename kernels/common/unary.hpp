@@ -16,6 +16,15 @@ inline std::vector<TensorType> infer_unary(std::string_view op, Types in) {
   return {in[0]};
 }
 
+/// The same for an operator with a slope or scale `alpha` for negative x, which may not be negative itself.
+inline std::vector<TensorType> infer_unary_alpha(std::string_view op, double default_alpha,
+                                                 const Attributes& attributes, Types in) {
+  const double alpha = attributes.get_float("alpha", default_alpha);
+  if (!(alpha >= 0))
+    throw InvalidArgument(fmt::format("{}: alpha must not be negative, found {}", op, alpha));
+  return infer_unary(op, in);
+}
+
 /// y[i] = f(x[i]) in f32, for any memory format: both sides have the same one.
 template <class F>
 void unary_forward(Inputs in, Outputs out, F f) {

@@ -8,21 +8,11 @@ namespace phalanx {
 void elu_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void elu_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
 
-namespace {
-
-std::vector<TensorType> infer(const Attributes& attributes, Types in) {
-  const double alpha = attributes.get_float("alpha", 1);
-  if (!(alpha >= 0))
-    throw InvalidArgument(fmt::format("elu: alpha must not be negative, found {}", alpha));
-  return infer_unary("elu", in);
-}
-
-}  // namespace
-
 const OpSpec elu_op = {
     .name = "elu",
     .onnx = "Elu",
-    .infer = infer,
+    .infer = [](const Attributes& attributes,
+                Types in) { return infer_unary_alpha("elu", 1, attributes, in); },
     .differentiable = 0b1,
     .needs_outputs = 0b1,
     .layout = LayoutRule::kSame,

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <cmath>
 
-#include "common/cases.hpp"
+#include "common/unary_cases.hpp"
 #include "elu/elu.hpp"
 
 namespace phalanx {
@@ -14,35 +13,14 @@ void reference(const Attributes& attributes, Types, OpCases::Vectors in, OpCases
                          [alpha](double x) { return x > 0 ? x : alpha * std::expm1(x); });
 }
 
-std::vector<TensorType> vector(std::int64_t n) { return {{DType::kF32, Shape{n}}}; }
-std::vector<TensorType> image(std::int64_t n) { return {{DType::kF32, Shape{n, 32, 5, 3}}}; }
-
 }  // namespace
 
 extern const OpCases elu_cases;
 const OpCases elu_cases = {
     .op = &elu_op,
     .reference = reference,
-    .cases =
-        {
-            {.name = "vector",
-             .inputs = vector,
-             .fill = {Fill::kAwayFromZero},
-             .benchmark_n = 1 << 22},
-            {.name = "image",
-             .attributes = {{"alpha", 0.7}},
-             .inputs = image,
-             .fill = {Fill::kAwayFromZero},
-             .sizes = {0, 1, 3, 17}},
-        },
-    .refusals =
-        {
-            {.name = "integers", .inputs = {{DType::kI64, Shape{3}}}, .message = "floating"},
-            {.name = "negative slope",
-             .attributes = {{"alpha", -0.5}},
-             .inputs = {{DType::kF32, Shape{3}}},
-             .message = "alpha must not be negative"},
-        },
+    .cases = unary_cases(Fill::kAwayFromZero, {{"alpha", 0.7}}),
+    .refusals = unary_alpha_refusals(),
 };
 
 }  // namespace phalanx

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <cmath>
 
-#include "common/cases.hpp"
+#include "common/unary_cases.hpp"
 #include "gelu/gelu.hpp"
 
 namespace phalanx {
@@ -18,9 +17,6 @@ void reference(const Attributes& attributes, Types, OpCases::Vectors in, OpCases
                            [](double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); });
 }
 
-std::vector<TensorType> vector(std::int64_t n) { return {{DType::kF32, Shape{n}}}; }
-std::vector<TensorType> image(std::int64_t n) { return {{DType::kF32, Shape{n, 32, 5, 3}}}; }
-
 }  // namespace
 
 extern const OpCases gelu_cases;
@@ -29,21 +25,19 @@ const OpCases gelu_cases = {
     .reference = reference,
     .cases =
         {
-            {.name = "exact", .inputs = vector, .benchmark_n = 1 << 22},
+            {.name = "exact", .inputs = unary_vector, .benchmark_n = 1 << 22},
             {.name = "by tanh",
              .attributes = {{"approximate", std::string("tanh")}},
-             .inputs = vector,
+             .inputs = unary_vector,
              .benchmark_n = 1 << 22},
-            {.name = "image", .inputs = image, .sizes = {0, 1, 3, 17}},
+            {.name = "image", .inputs = unary_image, .sizes = {0, 1, 3, 17}},
         },
-    .refusals =
-        {
-            {.name = "integers", .inputs = {{DType::kI64, Shape{3}}}, .message = "floating"},
-            {.name = "another approximation",
-             .attributes = {{"approximate", std::string("sigmoid")}},
-             .inputs = {{DType::kF32, Shape{3}}},
-             .message = "none or tanh, found 'sigmoid'"},
-        },
+    .refusals = unary_refusals({
+        {.name = "another approximation",
+         .attributes = {{"approximate", std::string("sigmoid")}},
+         .inputs = {{DType::kF32, Shape{3}}},
+         .message = "none or tanh, found 'sigmoid'"},
+    }),
 };
 
 }  // namespace phalanx

@@ -91,6 +91,7 @@ const OpCases gemm_cases = {
              .inputs = {f32({2, 3}), f32({3, 5}), f32({4})},
              .message = "broadcast"},
         },
+    .low_precision = 0b11,
 };
 
 }  // namespace phalanx

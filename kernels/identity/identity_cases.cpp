@@ -1,33 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/cases.hpp"
+#include "common/unary_cases.hpp"
 #include "identity/identity.hpp"
 
 namespace phalanx {
 namespace {
 
-void reference(const Attributes&, Types, OpCases::Vectors in, OpCases::Vectors out) {
-  out[0] = in[0];
-}
+double value(double x) { return x; }
 
 }  // namespace
 
 extern const OpCases identity_cases;
 const OpCases identity_cases = {
     .op = &identity_op,
-    .reference = reference,
-    .cases =
-        {
-            {.name = "vector",
-             .inputs =
-                 [](std::int64_t n) {
-                   return std::vector{TensorType{DType::kF32, Shape{n}}};
-                 }},
-            {.name = "image",
-             .inputs =
-                 [](std::int64_t n) {
-                   return std::vector{TensorType{DType::kF32, Shape{n, 32, 3, 2}}};
-                 }},
-        },
+    .reference = unary_reference<value>,
+    .cases = unary_cases(),
     .refusals = {{.name = "two inputs",
                   .inputs = {{DType::kF32, Shape{3}}, {DType::kF32, Shape{3}}},
                   .message = "one input, found 2"}},

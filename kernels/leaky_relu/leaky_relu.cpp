@@ -8,21 +8,11 @@ namespace phalanx {
 void leaky_relu_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void leaky_relu_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
 
-namespace {
-
-std::vector<TensorType> infer(const Attributes& attributes, Types in) {
-  const double alpha = attributes.get_float("alpha", 0.01);
-  if (!(alpha >= 0))
-    throw InvalidArgument(fmt::format("leaky_relu: alpha must not be negative, found {}", alpha));
-  return infer_unary("leaky_relu", in);
-}
-
-}  // namespace
-
 const OpSpec leaky_relu_op = {
     .name = "leaky_relu",
     .onnx = "LeakyRelu",
-    .infer = infer,
+    .infer = [](const Attributes& attributes,
+                Types in) { return infer_unary_alpha("leaky_relu", 0.01, attributes, in); },
     .differentiable = 0b1,
     .needs_outputs = 0b1,
     .layout = LayoutRule::kSame,

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-#include <cmath>
-
-#include "common/cases.hpp"
+#include "common/unary_cases.hpp"
 #include "leaky_relu/leaky_relu.hpp"
 
 namespace phalanx {
@@ -14,35 +11,14 @@ void reference(const Attributes& attributes, Types, OpCases::Vectors in, OpCases
                          [alpha](double x) { return x > 0 ? x : alpha * x; });
 }
 
-std::vector<TensorType> vector(std::int64_t n) { return {{DType::kF32, Shape{n}}}; }
-std::vector<TensorType> image(std::int64_t n) { return {{DType::kF32, Shape{n, 32, 5, 3}}}; }
-
 }  // namespace
 
 extern const OpCases leaky_relu_cases;
 const OpCases leaky_relu_cases = {
     .op = &leaky_relu_op,
     .reference = reference,
-    .cases =
-        {
-            {.name = "vector",
-             .inputs = vector,
-             .fill = {Fill::kAwayFromZero},
-             .benchmark_n = 1 << 22},
-            {.name = "image",
-             .attributes = {{"alpha", 0.3}},
-             .inputs = image,
-             .fill = {Fill::kAwayFromZero},
-             .sizes = {0, 1, 3, 17}},
-        },
-    .refusals =
-        {
-            {.name = "integers", .inputs = {{DType::kI64, Shape{3}}}, .message = "floating"},
-            {.name = "negative slope",
-             .attributes = {{"alpha", -0.5}},
-             .inputs = {{DType::kF32, Shape{3}}},
-             .message = "alpha must not be negative"},
-        },
+    .cases = unary_cases(Fill::kAwayFromZero, {{"alpha", 0.3}}),
+    .refusals = unary_alpha_refusals(),
 };
 
 }  // namespace phalanx

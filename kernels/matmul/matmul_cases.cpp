@@ -94,6 +94,7 @@ const OpCases matmul_cases = {
              .inputs = {f32({2, 3, 4}), f32({3, 4, 5})},
              .message = "broadcast"},
         },
+    .low_precision = 0b11,
 };
 
 }  // namespace phalanx

@@ -20,6 +20,7 @@ void reference(const Attributes& attributes, Types types, OpCases::Vectors in,
     }
     out[0][i] = in[0][i] - learning_rate * u;
   }
+  if (attributes.get_int("copy", 0) != 0) out[2] = out[0];
 }
 
 TensorType f32(std::initializer_list<std::int64_t> sizes) { return {DType::kF32, Shape(sizes)}; }
@@ -39,6 +40,10 @@ const OpCases sgd_cases = {
             {.name = "momentum", .inputs = types, .fill = kFill, .benchmark_n = 1 << 22},
             {.name = "nesterov",
              .attributes = {{"nesterov", std::int64_t{1}}},
+             .inputs = types,
+             .fill = kFill},
+            {.name = "momentum, copy in bf16",
+             .attributes = {{"copy", std::int64_t{1}}},
              .inputs = types,
              .fill = kFill},
             {.name = "no momentum", .inputs = types, .fill = kFill, .absent = 0b0100},
