@@ -9,13 +9,13 @@ void adam_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 
 namespace {
 
-std::vector<TensorType> infer(const Attributes&, Types in) {
+std::vector<TensorType> infer(const Attributes& attributes, Types in) {
   if (in.size() != 5)
     throw InvalidArgument(
         fmt::format("adam takes w, g, m, v and hyper, found {} inputs", in.size()));
   check_optimizer_vectors("adam", in.first(4));
   check_hyper("adam", in[4], 8);
-  return {in[0], in[2], in[3]};
+  return with_copy(attributes, {in[0], in[2], in[3]});
 }
 
 constexpr AliasRule kAliases[] = {

@@ -11,13 +11,13 @@ namespace phalanx {
 ///   epsilon), where w~ = w, or (1 - learning_rate * weight_decay) * w if decoupled.
 ///
 /// Shapes    w, g, m, v equal, any but a scalar: a slice of the parameter arena; hyper [8].
-/// Types     all f32.
+/// Types     all f32 but the copy.
 /// Inputs    w; g; m; v (both zeros before the first step); hyper = {learning_rate, weight_decay, gradient_scale, beta1,
 ///           beta2, epsilon, bias_correction1 = 1 - beta1^t, bias_correction2 = 1 - beta2^t}, t = 1 in the first step.
 ///           The caller computes the corrections in double from the betas as rounded to f32: then they fit what the
 ///           kernel accumulates (1 - 0.999f is off by 5e-5 from 0.001).
-/// Outputs   w', m', v'.
-/// Attributes decoupled = 0 (Adam: weight decay is part of the gradient), 1 (AdamW).
+/// Outputs   w', m', v', with copy = 1 also w' rounded to bf16.
+/// Attributes decoupled = 0 (Adam: weight decay is part of the gradient), 1 (AdamW); copy = 0.
 /// Aliasing  w' is w, m' is m, v' is v: all are updated in place.
 /// Gradients none.
 /// Empty     nothing is done.

@@ -7,28 +7,13 @@ MatmulOnednn::MatmulOnednn(const MatrixDesc& a, const MatrixDesc& b, const Matri
                            bool bias, float scale, bool accumulate)
     : has_bias_(bias) {
   const Product whole{a, b, dst, bias, scale, accumulate};
-  const bool convert = b.dtype != a.dtype;
-  if (!convert && a.strides.back() != 1 && a.sizes.back() > kPiece) {
+  if (a.strides.back() != 1 && a.sizes.back() > kPiece)
     add_pieces(whole);
-    return;
-  }
-  if (!convert) {
-    product_ = call(whole, b.desc());
-    return;
-  }
-  const dnnl::memory::desc any(b.sizes, to_dnnl(a.dtype), dnnl::memory::format_tag::any);
-  dnnl::memory::desc chosen;
-  product_ = call(whole, any, &chosen);
-  const dnnl::reorder::primitive_desc reorder(cpu_engine(), b.desc(), cpu_engine(), chosen);
-  convert_ = DnnlCall(dnnl::reorder(reorder));
-  convert_.add(DNNL_ARG_FROM, b.desc());
-  convert_.add(DNNL_ARG_TO, chosen);
-  Stream host{Device{}};  // CPU memory belongs to no queue
-  converted_ = Buffer(chosen.get_size(), host);
+  else
+    product_ = call(whole);
 }
 
-DnnlCall MatmulOnednn::call(const Product& p, const dnnl::memory::desc& b_desc,
-                            dnnl::memory::desc* chosen) {
+DnnlCall MatmulOnednn::call(const Product& p) {
   dnnl::primitive_attr attributes = dnnl_attributes();
   if (p.scale != 1.0f) attributes.set_output_scales(0, {p.scale});
   if (p.accumulate) {
@@ -41,17 +26,16 @@ DnnlCall MatmulOnednn::call(const Product& p, const dnnl::memory::desc& b_desc,
   const dnnl::memory::desc bias_desc(bias_sizes, dnnl::memory::data_type::f32,
                                      dnnl::memory::dims(bias_sizes.size(), 1));
   const dnnl::matmul::desc desc =
-      p.bias ? dnnl::matmul::desc(p.a.desc(), b_desc, bias_desc, p.dst.desc())
-             : dnnl::matmul::desc(p.a.desc(), b_desc, p.dst.desc());
+      p.bias ? dnnl::matmul::desc(p.a.desc(), p.b.desc(), bias_desc, p.dst.desc())
+             : dnnl::matmul::desc(p.a.desc(), p.b.desc(), p.dst.desc());
   const dnnl::matmul::primitive_desc pd(desc, attributes, cpu_engine());
   DnnlCall product{dnnl::matmul(pd)};
   product.add(DNNL_ARG_SRC, p.a.desc());
-  product.add(DNNL_ARG_WEIGHTS, pd.weights_desc());
+  product.add(DNNL_ARG_WEIGHTS, p.b.desc());
   product.add(DNNL_ARG_DST, p.dst.desc());
   product.add(DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc());
   if (p.bias) product.add(DNNL_ARG_BIAS, bias_desc);
   workspace_bytes_ = std::max(workspace_bytes_, pd.scratchpad_desc().get_size());
-  if (chosen != nullptr) *chosen = pd.weights_desc();
   return product;
 }
 
@@ -61,8 +45,7 @@ void MatmulOnednn::add_pieces(const Product& whole) {
     MatrixDesc a = whole.a, b = whole.b;
     a.sizes.back() = k;
     b.sizes[row_of_b] = k;
-    return call({a, b, whole.dst, whole.bias && first, whole.scale, whole.accumulate || !first},
-                b.desc());
+    return call({a, b, whole.dst, whole.bias && first, whole.scale, whole.accumulate || !first});
   };
   const std::int64_t k = whole.a.sizes.back();
   product_ = piece(kPiece, true);
@@ -75,14 +58,7 @@ void MatmulOnednn::add_pieces(const Product& whole) {
       static_cast<std::size_t>(kPiece * whole.b.strides[row_of_b]) * size_bytes(whole.b.dtype);
 }
 
-void MatmulOnednn::run(const void* a, const void* b, const void* bias, void* dst, void* workspace,
-                       std::uint64_t version) {
-  if (convert_) {
-    if (!has_converted_ || converted_version_ != version) convert_.run({b, converted_.data()});
-    has_converted_ = true;
-    converted_version_ = version;
-    b = converted_.data();
-  }
+void MatmulOnednn::run(const void* a, const void* b, const void* bias, void* dst, void* workspace) {
   if (has_bias_)
     product_.run({a, b, dst, workspace, bias});
   else

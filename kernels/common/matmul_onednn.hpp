@@ -19,9 +19,6 @@ struct MatrixDesc {
 
 /// dst = scale * a b (+ bias over columns) (+ dst), by one oneDNN matmul primitive.
 ///
-/// Where `b` is f32 and `a` is not, b is converted on the way: into a buffer of this object, anew only when `version`
-/// changes, so that weights are converted once per step and once for all in inference.
-///
 /// The bits of dst do not depend on the number of threads. oneDNN cuts a long inner axis by that number where `a` is
 /// transposed, as in the gradient of a weight; there the axis is walked in pieces of kPiece, which it leaves whole.
 class MatmulOnednn {
@@ -31,8 +28,7 @@ class MatmulOnednn {
                float scale, bool accumulate);
 
   std::size_t workspace_bytes() const noexcept { return workspace_bytes_; }
-  void run(const void* a, const void* b, const void* bias, void* dst, void* workspace,
-           std::uint64_t version);
+  void run(const void* a, const void* b, const void* bias, void* dst, void* workspace);
   explicit operator bool() const noexcept { return static_cast<bool>(product_); }
 
  private:
@@ -44,19 +40,13 @@ class MatmulOnednn {
     float scale;
     bool accumulate;
   };
-  /// One primitive; `chosen` gets the format of b where `b_desc` leaves that open.
-  DnnlCall call(const Product& p, const dnnl::memory::desc& b_desc,
-                dnnl::memory::desc* chosen = nullptr);
+  DnnlCall call(const Product& p);
   void add_pieces(const Product& whole);
 
   DnnlCall product_;  // of the first piece, if there are several
   DnnlCall next_piece_, last_piece_;
   std::int64_t whole_pieces_ = 0;  // behind the first
   std::size_t a_piece_bytes_ = 0, b_piece_bytes_ = 0;
-  DnnlCall convert_;
-  Buffer converted_;
-  std::uint64_t converted_version_ = 0;
-  bool has_converted_ = false;
   bool has_bias_ = false;
   std::size_t workspace_bytes_ = 0;
 };

@@ -27,4 +27,26 @@ inline void check_hyper(std::string_view op, const TensorType& hyper, std::int64
         fmt::format("{}: hyper must be f32 [{}], found {}", op, count, hyper.str()));
 }
 
+/// The outputs of an optimizer step and, with the attribute copy = 1, w' once more in bf16.
+inline std::vector<TensorType> with_copy(const Attributes& attributes,
+                                         std::vector<TensorType> out) {
+  if (attributes.get_int("copy", 0) != 0) out.emplace_back(DType::kBf16, out[0].shape);
+  return out;
+}
+
+/// w[i] = step(i) for every i, rounded into copy[i] too if there is one.
+template <class Step>
+void for_each_weight(std::int64_t count, float* w, Bf16* copy, Step step) {
+  if (copy == nullptr) {
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < count; ++i) w[i] = step(i);
+    return;
+  }
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < count; ++i) {
+    w[i] = step(i);
+    copy[i] = Bf16(w[i]);
+  }
+}
+
 }  // namespace phalanx

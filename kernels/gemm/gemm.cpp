@@ -30,11 +30,10 @@ std::vector<TensorType> infer(const Attributes& attributes, Types in) {
   if (a.shape.rank() != 2 || b.shape.rank() != 2)
     throw InvalidArgument(
         fmt::format("gemm multiplies matrices, found {} and {}", a.shape.str(), b.shape.str()));
-  if (!is_float(a.dtype) || (b.dtype != a.dtype && b.dtype != DType::kF32))
-    throw InvalidArgument(
-        fmt::format("gemm: b must be {} or f32, found {}", name(a.dtype), name(b.dtype)));
+  if (!is_float(a.dtype) || b.dtype != a.dtype)
+    throw InvalidArgument(fmt::format("gemm: a and b must have one floating type, found {} and {}",
+                                      name(a.dtype), name(b.dtype)));
   const GemmSizes s = gemm_sizes(attributes, a.shape, b.shape);
-  require(!s.trans_a || a.dtype == b.dtype, "gemm: with transA = 1, a and b must have one type");
   const std::int64_t k_of_b = b.shape[s.trans_b ? 1 : 0];
   if (s.k != k_of_b)
     throw InvalidArgument(fmt::format("gemm: the inner sizes differ: {} of {}{} and {} of {}{}",
@@ -66,6 +65,7 @@ const OpSpec gemm_op = {
     .optional_inputs = 0b100,
     .differentiable = 0b111,
     .needs_inputs = 0b011,
+    .low_precision_weights = 0b010,
     .flops = flops,
     .cpu = {.forward = gemm_forward_cpu,
             .backward = gemm_backward_cpu,

@@ -9,8 +9,7 @@ namespace phalanx {
 ///
 /// Shapes    A' [M, K], B' [K, N], y [M, N]; c is absent or broadcasts to [M, N]: [N], [1, N], [M, 1], [M, N], [1] or [].
 ///           A dense layer is a = x [M, K], b = weights [N, K] with transB = 1, c = bias [N].
-/// Types     a and y share f32 or bf16; b is of the same type or, unless transA = 1, f32
-///           (converted once per parameter version); c is f32. Sums are f32.
+/// Types     a, b and y share f32 or bf16; c is f32. Sums are f32.
 /// Attributes alpha = 1, beta = 1, transA = 0, transB = 0.
 /// Gradients da = alpha * dy B'^T, db = alpha * A'^T dy, dc = beta * dy summed over the axes that c stretched along.
 /// Empty     M, N or K of 0: y = beta * c, no product.

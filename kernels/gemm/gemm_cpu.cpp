@@ -92,8 +92,7 @@ void gemm_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   const ConstTensorView c = in.size() == 3 ? in[2] : ConstTensorView{};
   with_float_type(out[0].type.dtype, [&]<class T>() {
     if (state.product)
-      state.product.run(in[0].data, in[1].data, c.data, out[0].data, ctx.workspace.data(),
-                        ctx.parameter_version);
+      state.product.run(in[0].data, in[1].data, c.data, out[0].data, ctx.workspace.data());
     else
       std::fill_n(out[0].as<T>(), out[0].numel(), T(0.0f));
     if (c && !state.bias_inside) add_c(s, c, out[0].as<T>());
@@ -139,19 +138,19 @@ void gemm_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
     if (out[1]) {
       if (state.db && s.trans_b)
         (ctx.adds_to(1) ? state.db_add : state.db)
-            .run(dy.data, in[0].data, nullptr, out[1].data, workspace, 0);
+            .run(dy.data, in[0].data, nullptr, out[1].data, workspace);
       else if (state.db)
         (ctx.adds_to(1) ? state.db_add : state.db)
-            .run(in[0].data, dy.data, nullptr, out[1].data, workspace, 0);
+            .run(in[0].data, dy.data, nullptr, out[1].data, workspace);
       else if (!ctx.adds_to(1))
         std::fill_n(out[1].as<std::byte>(), out[1].type.size_bytes(), std::byte{0});
     }
     if (out.size() == 3 && out[2]) sum_into_c(s, dy.as<T>(), out[2], ctx.adds_to(2));
     if (out[0]) {
       if (state.da && s.trans_a)
-        state.da.run(in[1].data, dy.data, nullptr, out[0].data, workspace, ctx.parameter_version);
+        state.da.run(in[1].data, dy.data, nullptr, out[0].data, workspace);
       else if (state.da)
-        state.da.run(dy.data, in[1].data, nullptr, out[0].data, workspace, ctx.parameter_version);
+        state.da.run(dy.data, in[1].data, nullptr, out[0].data, workspace);
       else
         std::fill_n(out[0].as<std::byte>(), out[0].type.size_bytes(), std::byte{0});
     }

@@ -50,9 +50,9 @@ std::vector<TensorType> infer(const Attributes&, Types in) {
   if (a.shape.rank() == 0 || b.shape.rank() == 0)
     throw InvalidArgument(
         fmt::format("matmul: no scalars, found {} and {}", a.shape.str(), b.shape.str()));
-  if (!is_float(a.dtype) ||
-      (b.dtype != a.dtype && !(b.dtype == DType::kF32 && b.shape.rank() <= 2)))
-    throw InvalidArgument(fmt::format("matmul: types do not fit: {} and {}", a.str(), b.str()));
+  if (!is_float(a.dtype) || b.dtype != a.dtype)
+    throw InvalidArgument(fmt::format(
+        "matmul: a and b must have one floating type, found {} and {}", a.str(), b.str()));
   const std::int64_t k_of_b = b.shape.rank() >= 2 ? b.shape[-2] : b.shape[0];
   if (a.shape[-1] != k_of_b)
     throw InvalidArgument(
@@ -78,6 +78,7 @@ const OpSpec matmul_op = {
     .infer = infer,
     .differentiable = 0b11,
     .needs_inputs = 0b11,
+    .low_precision_weights = 0b10,
     .flops = flops,
     .cpu = {.forward = matmul_forward_cpu,
             .backward = matmul_backward_cpu,

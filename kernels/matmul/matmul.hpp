@@ -10,7 +10,7 @@ namespace phalanx {
 ///
 /// Shapes    a [..., M, K], b [..., K, N], y [..., M, N]. A vector a [K] counts as [1, K], a vector b [K] as [K, 1]; the axis
 ///           of size 1 that this makes is left out of y.
-/// Types     a and y share f32 or bf16; b is of the same type, or f32 where it has no batch axes (a weight). Sums are f32.
+/// Types     a, b and y share f32 or bf16. Sums are f32.
 /// Gradients da = dy b^T, db = a^T dy, summed over the batches that they stretched along.
 /// Empty     K == 0: y = 0.
 /// Throws    InvalidArgument if K differs, batches do not broadcast, or types do not fit.

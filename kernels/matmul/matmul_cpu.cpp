@@ -81,15 +81,14 @@ struct Gradient {
 
   std::size_t workspace_bytes() const noexcept { return scratch_bytes + product_bytes + sum_bytes; }
 
-  void run(OpContext& ctx, const void* x, const void* z, const TensorView& to, bool adds,
-           std::uint64_t version) {
+  void run(OpContext& ctx, const void* x, const void* z, const TensorView& to, bool adds) {
     std::byte* workspace = ctx.workspace.data();
     if (!sum) {
-      (adds ? add : set).run(x, z, nullptr, to.data, workspace, version);
+      (adds ? add : set).run(x, z, nullptr, to.data, workspace);
       return;
     }
     auto* product = reinterpret_cast<float*>(workspace + scratch_bytes);
-    set.run(x, z, nullptr, product, workspace, version);
+    set.run(x, z, nullptr, product, workspace);
     OpContext rest = ctx;
     rest.workspace = ctx.workspace.subspan(scratch_bytes + product_bytes);
     binary_gradient(rest, *sum, product, product, product, to, adds,
@@ -148,8 +147,7 @@ std::unique_ptr<OpState> matmul_prepare_forward_cpu(const Attributes&, Types in,
 void matmul_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   auto& state = static_cast<ForwardState&>(*ctx.state);
   if (state.product)
-    state.product.run(in[0].data, in[1].data, nullptr, out[0].data, ctx.workspace.data(),
-                      ctx.parameter_version);
+    state.product.run(in[0].data, in[1].data, nullptr, out[0].data, ctx.workspace.data());
   else
     zero(out[0]);
 }
@@ -178,11 +176,11 @@ void matmul_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   auto& state = static_cast<BackwardState&>(*ctx.state);
   const void *a = in[0].data, *b = in[1].data, *dy = in[3].data;
   if (out[0] && state.da.set)
-    state.da.run(ctx, dy, b, out[0], ctx.adds_to(0), ctx.parameter_version);
+    state.da.run(ctx, dy, b, out[0], ctx.adds_to(0));
   else if (out[0] && !ctx.adds_to(0))
     zero(out[0]);
   if (out[1] && state.db.set)
-    state.db.run(ctx, a, dy, out[1], ctx.adds_to(1), 0);
+    state.db.run(ctx, a, dy, out[1], ctx.adds_to(1));
   else if (out[1] && !ctx.adds_to(1))
     zero(out[1]);
 }

@@ -17,7 +17,7 @@ std::vector<TensorType> infer(const Attributes& attributes, Types in) {
   check_optimizer_vectors("sgd", in.first(has_v ? 3 : 2));
   check_hyper("sgd", in[3], 4);
   require(has_v || attributes.get_int("nesterov", 0) == 0, "sgd: nesterov needs a momentum buffer");
-  return {in[0], in[2]};
+  return with_copy(attributes, {in[0], in[2]});
 }
 
 constexpr AliasRule kAliases[] = {{0, 0, AliasKind::kUpdate}, {1, 2, AliasKind::kUpdate}};

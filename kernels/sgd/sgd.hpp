@@ -10,10 +10,10 @@ namespace phalanx {
 ///   u = v', or with nesterov d + momentum * v'. Without a momentum buffer u = d.
 ///
 /// Shapes    w, g, v equal, any but a scalar: a slice of the parameter arena; hyper [4].
-/// Types     all f32.
+/// Types     all f32 but the copy.
 /// Inputs    w; g; v (optional; zeros before the first step); hyper = {learning_rate, weight_decay, gradient_scale, momentum}.
-/// Outputs   w', v' (absent without v).
-/// Attributes nesterov = 0.
+/// Outputs   w', v' (absent without v), with copy = 1 also w' rounded to bf16.
+/// Attributes nesterov = 0, copy = 0.
 /// Aliasing  w' is w and v' is v: both are updated in place.
 /// Gradients none.
 /// Empty     nothing is done.

@@ -16,6 +16,7 @@ std::string storage_text(const Placement& p) {
     case Storage::kFeed: return "fed";
     case Storage::kActivations: return fmt::format("@{}", p.offset);
     case Storage::kParameters: return "parameter";
+    case Storage::kParameterCopies: return "parameter, bf16";
     case Storage::kStates: return "state";
     case Storage::kGradients: return fmt::format("gradient @{}", p.offset);
     case Storage::kNone: return "";

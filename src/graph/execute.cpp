@@ -13,6 +13,9 @@ Executor::Executor(Plan plan, ParameterSet& parameters, TensorView gradients, Wo
       arena_(arena),
       stream_(stream),
       feeds_(plan_.feeds().size(), nullptr) {
+  for (const Value& v : plan_.graph().values())
+    has_copies_ = has_copies_ || v.kind == ValueKind::kParameterCopy;
+  if (has_copies_) parameters_.keep_copies(stream_);
   arena_.reserve(plan_.arena_bytes());
   bind();
 }
@@ -25,6 +28,8 @@ std::byte* Executor::address(ValueId id) const {
     case Storage::kActivations: return bound_arena_ + p.offset;
     case Storage::kParameters:
       return static_cast<std::byte*>(parameters_.parameters().data) + p.offset;
+    case Storage::kParameterCopies:
+      return static_cast<std::byte*>(parameters_.copies().data) + p.offset;
     case Storage::kStates: return static_cast<std::byte*>(parameters_.states().data) + p.offset;
     case Storage::kGradients:
       return gradients_ ? static_cast<std::byte*>(gradients_.data) + p.offset : nullptr;
@@ -81,6 +86,7 @@ void Executor::run(const RunOptions& options) {
     if (feeds_[i] == nullptr && plan_.graph().value(plan_.feeds()[i]).type.shape.numel() > 0)
       throw InvalidArgument(
           fmt::format("input '{}' was not fed", plan_.graph().value(plan_.feeds()[i]).name));
+  if (has_copies_) parameters_.refresh_copies(options.parameter_version, stream_);
   std::int64_t final_elements = 0;
   for (std::size_t s = 0; s < plan_.steps().size(); ++s) {
     const PlannedStep& step = plan_.steps()[s];

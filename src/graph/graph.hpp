@@ -20,6 +20,7 @@ enum class ValueKind : std::uint8_t {
   kInput,              ///< fed on every run
   kParameter,          ///< trained
   kState,              ///< kept between runs, not trained (running statistics)
+  kParameterCopy,      ///< of a parameter in bf16; ParameterSet keeps it up to date
   kParameterGradient,  ///< lies in the gradient arena, at the place of its parameter
   kComputed,
 };
@@ -39,7 +40,7 @@ struct Value {
   TensorType type;
   NodeId producer = kNoNode;
   Initializer init;              ///< of a parameter or state
-  ValueId parameter = kNoValue;  ///< of a parameter gradient
+  ValueId parameter = kNoValue;  ///< that this is the copy or the gradient of
 };
 
 /// One use of an operator, forward or backward. Operands as in Kernel; kNoValue where one is absent.

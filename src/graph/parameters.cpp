@@ -107,6 +107,19 @@ void ParameterSet::initialise(std::uint64_t seed) {
     initialise_array(slot, seed, states_.as<float>().data() + slot.offset);
 }
 
+void ParameterSet::keep_copies(Stream& stream) {
+  if (copies_.view().data == nullptr)
+    copies_ = Tensor({DType::kBf16, Shape{layout_.parameter_elements()}}, stream);
+}
+
+TensorView ParameterSet::copies() const noexcept { return copies_.view(); }
+
+void ParameterSet::refresh_copies(std::uint64_t version, Stream& stream) {
+  if (copies_version_ == version) return;
+  copy(parameters_.view(), copies_.view(), stream);
+  copies_version_ = version;
+}
+
 TensorView ParameterSet::parameters() const noexcept { return parameters_.view(); }
 TensorView ParameterSet::states() const noexcept { return states_.view(); }
 

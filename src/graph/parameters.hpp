@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,9 +58,18 @@ class ParameterSet {
   TensorView parameter(std::string_view name) const;
   TensorView state(std::string_view name) const;
 
+  /// From now on there is a copy of all parameters in bf16, for kernels that read weights in low precision.
+  void keep_copies(Stream& stream);
+  TensorView copies() const noexcept;  ///< bf16 [elements]; null without keep_copies
+  /// Rounds the parameters into the copies, unless these are of that version already. See OpContext::parameter_version.
+  void refresh_copies(std::uint64_t version, Stream& stream);
+  /// Whoever wrote both, as optimizers do in one pass, says so.
+  void set_copies_version(std::uint64_t version) noexcept { copies_version_ = version; }
+
  private:
   ParameterLayout layout_;
-  Tensor parameters_, states_;
+  Tensor parameters_, states_, copies_;
+  std::optional<std::uint64_t> copies_version_;
 };
 
 }  // namespace phalanx

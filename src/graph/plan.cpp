@@ -50,15 +50,19 @@ class Planner {
         case ValueKind::kParameter:
           p = {Storage::kParameters, bytes(layout_.parameter(v.name))};
           break;
-        case ValueKind::kState: p = {Storage::kStates, bytes(layout_.state(v.name))}; break;
-        case ValueKind::kParameterGradient:
-          p = {Storage::kGradients, bytes(layout_.parameter(graph_.value(v.parameter).name))};
+        case ValueKind::kParameterCopy:
+          p = {Storage::kParameterCopies, bytes(slot_of(v)) / sizeof(float) * sizeof(Bf16)};
           break;
+        case ValueKind::kState: p = {Storage::kStates, bytes(layout_.state(v.name))}; break;
+        case ValueKind::kParameterGradient: p = {Storage::kGradients, bytes(slot_of(v))}; break;
         case ValueKind::kComputed: p = {Storage::kActivations, 0}; break;
       }
     }
   }
 
+  const ParameterSlot& slot_of(const Value& v) const {
+    return layout_.parameter(graph_.value(v.parameter).name);
+  }
   static std::size_t bytes(const ParameterSlot& slot) {
     return static_cast<std::size_t>(slot.offset) * sizeof(float);
   }

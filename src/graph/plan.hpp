@@ -13,7 +13,15 @@
 namespace phalanx {
 
 /// Where the bytes of a value come from on every run.
-enum class Storage : std::uint8_t { kFeed, kActivations, kParameters, kStates, kGradients, kNone };
+enum class Storage : std::uint8_t {
+  kFeed,
+  kActivations,
+  kParameters,
+  kParameterCopies,
+  kStates,
+  kGradients,
+  kNone
+};
 
 struct Placement {
   Storage storage = Storage::kNone;
@@ -103,6 +111,7 @@ class Executor {
   Workspace& arena_;
   Stream& stream_;
   std::byte* bound_arena_ = nullptr;
+  bool has_copies_ = false;  // reads parameters in bf16
   std::vector<const void*> feeds_;
   std::vector<std::vector<ConstTensorView>> inputs_;  // per step
   std::vector<std::vector<TensorView>> outputs_;

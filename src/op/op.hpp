@@ -55,7 +55,7 @@ struct OpContext {
 /// Backward  in = the inputs, the outputs (saved ones included), the gradients of the outputs, in this order; out = the
 ///           gradients of the inputs. Absent operands have null data: what `needs` does not name, optional inputs that
 ///           were not given, gradients nobody wants. A gradient has the type of the value it belongs to, except that the
-///           gradient of an f32 parameter stays f32 whatever the activations are.
+///           gradient of a parameter is f32 even where the kernel was given the parameter's bf16 copy.
 using Kernel = void (*)(OpContext& ctx, Inputs in, Outputs out);
 
 /// Makes the state for one node from the types that the kernel will see. An absent operand has the type TensorType() and
@@ -126,6 +126,8 @@ struct OpSpec {
       0;                  ///< bit i: the gradient of input i may overwrite that of output 0
   bool random = false;    ///< reads OpContext::random
   bool f32_only = false;  ///< the pass lower_precision leaves it in f32 (losses)
+  /// Bit i: where input i is a parameter, lower_precision hands in its bf16 copy. The gradient stays f32.
+  std::uint32_t low_precision_weights = 0;
   bool collective =
       false;  ///< the executor sums output 0 over the ranks after the kernel: RunOptions::collective
 

@@ -32,35 +32,36 @@ Optimizer::Optimizer(const TrainConfig& config, std::int64_t elements, Stream& s
   }
 }
 
-void Optimizer::update(TensorView parameters, ConstTensorView gradients, double learning_rate,
-                       double gradient_scale, std::int64_t step, Stream& stream) {
+void Optimizer::update(const Slice& slice, double learning_rate, double gradient_scale,
+                       std::int64_t step, Stream& stream) {
   const auto f = [](double v) { return static_cast<float>(v); };
-  OpContext ctx{.stream = stream, .attributes = attributes_, .workspace = {}};
-  const Kernel kernel = kernels_for(op_, stream.device()).forward;
+  std::vector<float> hyper{f(learning_rate), f(config_.weight_decay), f(gradient_scale)};
   if (op_.name == "adam") {
     const auto t = static_cast<double>(step + 1);
     // The kernel accumulates with the betas as f32 holds them, so the corrections must start from the same numbers.
     const auto correction = [&](double beta) {
       return f(1 - std::pow(static_cast<double>(f(beta)), t));
     };
-    std::array<float, 8> hyper{f(learning_rate),          f(config_.weight_decay),
-                               f(gradient_scale),         f(config_.beta1),
-                               f(config_.beta2),          f(config_.epsilon),
-                               correction(config_.beta1), correction(config_.beta2)};
-    const TensorView m = slots_[0].values.view(), v = slots_[1].values.view();
-    const std::array<ConstTensorView, 5> in{
-        parameters, gradients, m, v, {hyper.data(), {DType::kF32, Shape{8}}}};
-    const std::array<TensorView, 3> out{parameters, m, v};
-    kernel(ctx, in, out);
+    hyper.insert(hyper.end(), {f(config_.beta1), f(config_.beta2), f(config_.epsilon),
+                               correction(config_.beta1), correction(config_.beta2)});
   } else {
-    std::array<float, 4> hyper{f(learning_rate), f(config_.weight_decay), f(gradient_scale),
-                               f(config_.momentum)};
-    const TensorView momentum = slots_.empty() ? TensorView{} : slots_[0].values.view();
-    const std::array<ConstTensorView, 4> in{
-        parameters, gradients, momentum, {hyper.data(), {DType::kF32, Shape{4}}}};
-    const std::array<TensorView, 2> out{parameters, momentum};
-    kernel(ctx, in, out);
+    hyper.push_back(f(config_.momentum));
   }
+  std::vector<ConstTensorView> in{slice.parameters, slice.gradients};
+  std::vector<TensorView> out{slice.parameters};
+  for (const Slot& slot : slots_) {
+    in.push_back(slot.values.view());
+    out.push_back(slot.values.view());
+  }
+  if (op_.name == "sgd" && slots_.empty()) {
+    in.emplace_back();
+    out.emplace_back();
+  }
+  in.push_back({hyper.data(), {DType::kF32, Shape{static_cast<std::int64_t>(hyper.size())}}});
+  if (slice.copy) out.push_back(slice.copy);
+  attributes_.set("copy", std::int64_t{slice.copy ? 1 : 0});
+  OpContext ctx{.stream = stream, .attributes = attributes_, .workspace = {}};
+  kernels_for(op_, stream.device()).forward(ctx, in, out);
 }
 
 double norm(ConstTensorView values) {

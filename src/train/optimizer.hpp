@@ -25,9 +25,16 @@ class Optimizer {
   };
   const std::vector<Slot>& slots() const noexcept { return slots_; }
 
-  /// One update. `step` counts from 0; `gradient_scale` multiplies every gradient (clipping). In place.
-  void update(TensorView parameters, ConstTensorView gradients, double learning_rate,
-              double gradient_scale, std::int64_t step, Stream& stream);
+  /// What one update works on: the same slice of three arenas. `copy` is bf16 and may be absent.
+  struct Slice {
+    TensorView parameters;
+    ConstTensorView gradients;
+    TensorView copy;
+  };
+  /// One update. `step` counts from 0; `gradient_scale` multiplies every gradient (clipping). In place; the copy is written
+  /// in the same pass.
+  void update(const Slice& slice, double learning_rate, double gradient_scale, std::int64_t step,
+              Stream& stream);
 
  private:
   TrainConfig config_;

@@ -294,8 +294,8 @@ class Trainer {
 
   /// True if this is the best evaluation so far.
   bool evaluate_and_compare() {
-    result_.test = evaluate(network_, *test_, context_.comm, context_.stream,
-                            static_cast<std::uint64_t>(record_.step) + 1);
+    result_.test =
+        evaluate(network_, *test_, context_.comm, context_.stream, parameter_version(record_.step));
     const Evaluation& e = result_.test;
     std::vector<Metric> values{{"loss", e.loss}};
     if (e.is_classifier)
@@ -348,7 +348,7 @@ class Trainer {
     if (record_.has_best) result_.best_checkpoint = folder_.best_path();
     if (result_.test.samples == 0 && test_)
       result_.test = evaluate(network_, *test_, context_.comm, context_.stream,
-                              static_cast<std::uint64_t>(record_.step) + 1);
+                              parameter_version(record_.step));
     result_.steps = record_.step;
     result_.seconds = seconds_before_ + training_seconds_;
     result_.samples_per_second = rate_;

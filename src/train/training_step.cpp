@@ -30,7 +30,7 @@ void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool i
                                 .step = static_cast<std::uint64_t>(step),
                                 .first_row = static_cast<std::uint64_t>(batch.slice.first_row)},
                      .accumulate = has_gradients_,
-                     .parameter_version = static_cast<std::uint64_t>(step) + 1};
+                     .parameter_version = parameter_version(step)};
   if (is_last && reducer_)
     options.on_gradients_final = [this](std::int64_t elements) {
       reducer_->ready(elements, stream_);
@@ -80,8 +80,10 @@ StepReport TrainingStep::run(Loader& loader, std::int64_t step, double learning_
     if (config_.clip_norm > 0 && report.gradient_norm > config_.clip_norm)
       scale = config_.clip_norm / report.gradient_norm;
   }
-  optimizer_.update(network_.parameters().parameters(), gradients, learning_rate, scale, step,
-                    stream_);
+  ParameterSet& parameters = network_.parameters();
+  optimizer_.update({parameters.parameters(), gradients, parameters.copies()}, learning_rate, scale,
+                    step, stream_);
+  parameters.set_copies_version(parameter_version(step + 1));
   return report;
 }
 

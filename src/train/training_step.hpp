@@ -19,6 +19,11 @@ struct StepReport {
   OverlapTimes overlap;
 };
 
+/// Names the parameters that step `step` (from 0) begins with: see OpContext::parameter_version.
+constexpr std::uint64_t parameter_version(std::int64_t step) noexcept {
+  return static_cast<std::uint64_t>(step) + 1;
+}
+
 /// One optimizer step over all ranks: micro-batches forward and backward, gradients summed in buckets while the last
 /// micro-batch is still in its backward pass, clipping, update.
 ///

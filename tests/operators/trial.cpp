@@ -47,6 +47,10 @@ std::vector<Subject> all_subjects() {
       const Subject low{cases, &c, DType::kBf16};
       if (low.input_types(1) != subjects.back().input_types(1) && accepted_at_some_size(low))
         subjects.push_back(low);
+      if (subjects.back().dtype == DType::kBf16 && low.op().low_precision_weights != 0) {
+        subjects.push_back(low);
+        subjects.back().has_weights = true;
+      }
     }
   }
   return subjects;
@@ -224,10 +228,13 @@ KernelRun Trial::backward(const Format& format, const KernelRun& forward,
       run.add_input(format.out[i], dy[i]);
   }
   for (std::size_t i = 0; i < in_.size(); ++i) {
-    if (is_differentiable(i) && (wanted >> i & 1u) != 0)
-      run.add_output(format.in[i]);
-    else
+    if (!is_differentiable(i) || (wanted >> i & 1u) == 0) {
       run.add_absent_output();
+      continue;
+    }
+    TensorType type = format.in[i];
+    if (subject_.is_weight(i)) type.dtype = DType::kF32;
+    run.add_output(type);
   }
   run.prepare();
   return run;

@@ -14,6 +14,8 @@ struct Subject {
   const OpCases* cases = nullptr;
   const OpCases::Case* chosen = nullptr;
   DType dtype = DType::kF32;
+  bool has_weights =
+      false;  ///< the operator's weights are copies of parameters: their gradients are f32
 
   const OpSpec& op() const { return *cases->op; }
   double tolerance() const {
@@ -23,6 +25,9 @@ struct Subject {
   /// Types of the inputs at size n, plain. Those that the case leaves out are TensorType().
   std::vector<TensorType> input_types(std::int64_t n) const;
   bool is_absent(std::size_t input) const { return (chosen->absent >> input & 1u) != 0; }
+  bool is_weight(std::size_t input) const {
+    return has_weights && (op().low_precision_weights >> input & 1u) != 0;
+  }
 };
 
 /// Every operator, case and type of this build. A case whose inputs infer refuses in bf16 is tested

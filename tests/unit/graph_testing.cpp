@@ -90,7 +90,8 @@ NaiveExecutor::NaiveExecutor(const Graph& graph, ParameterSet& parameters, Strea
     const Value& v = graph.values()[i];
     if (v.kind == ValueKind::kParameter) data_[i] = parameters.parameter(v.name).data;
     if (v.kind == ValueKind::kState) data_[i] = parameters.state(v.name).data;
-    if (v.kind == ValueKind::kComputed || v.kind == ValueKind::kParameterGradient)
+    if (v.kind == ValueKind::kComputed || v.kind == ValueKind::kParameterGradient ||
+        v.kind == ValueKind::kParameterCopy)
       allocate(static_cast<ValueId>(i));
   }
   for (const Node& node : graph.nodes()) share_updated_states(node);
@@ -114,6 +115,12 @@ void NaiveExecutor::feed(const std::string& input, ConstTensorView data) {
 }
 
 void NaiveExecutor::run(const RandomState& random) {
+  for (std::size_t i = 0; i < graph_.values().size(); ++i) {
+    const Value& v = graph_.values()[i];
+    if (v.kind == ValueKind::kParameterCopy)
+      copy({data_[static_cast<std::size_t>(v.parameter)], graph_.value(v.parameter).type},
+           {data_[i], v.type}, stream_);
+  }
   for (const Node& node : graph_.nodes()) {
     std::vector<ConstTensorView> in;
     std::vector<TensorView> out;

@@ -45,7 +45,7 @@ class GraphCopier {
   Graph finish() {
     for (const auto& [name, id] : from_.outputs()) to_.set_output(name, mapped(id));
     for (std::size_t i = 0; i < from_.values().size(); ++i)
-      if (from_.values()[i].kind == ValueKind::kParameterGradient)
+      if (from_.values()[i].parameter != kNoValue)
         to_.value(map_[i]).parameter = mapped(from_.values()[i].parameter);
     return std::move(to_);
   }

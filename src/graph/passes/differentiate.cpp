@@ -34,7 +34,8 @@ class Differentiator {
   void mark_values_that_need_gradients() {
     needs_gradient_.assign(graph_.values().size(), false);
     for (std::size_t i = 0; i < graph_.values().size(); ++i)
-      needs_gradient_[i] = graph_.values()[i].kind == ValueKind::kParameter;
+      needs_gradient_[i] = graph_.values()[i].kind == ValueKind::kParameter ||
+                           graph_.values()[i].kind == ValueKind::kParameterCopy;
     for (const Node& node : graph_.nodes()) {
       bool any = false;
       for (std::size_t i = 0; i < node.inputs.size(); ++i)
@@ -89,9 +90,10 @@ class Differentiator {
   }
 
   ValueId new_gradient(const Node& node, std::size_t input, Node& back) {
-    const ValueId id = node.inputs[input];
+    ValueId id = node.inputs[input];
     if (id == kNoValue || !differentiable(node, input) || !needs_gradient_[index(id)])
       return kNoValue;
+    if (graph_.value(id).kind == ValueKind::kParameterCopy) id = graph_.value(id).parameter;
     const Value of = graph_.value(id);
     if (of.kind == ValueKind::kParameter) {
       if ((node.op->parameter_inputs >> std::min<std::size_t>(input, 31) & 1u) == 0)
