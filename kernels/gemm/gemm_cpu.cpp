@@ -29,8 +29,28 @@ bool is_row(const Shape& c, std::int64_t n) {
 struct ForwardState final : OpState {
   MatmulOnednn product;
   bool bias_inside = false;
-  std::size_t workspace_bytes() const noexcept override { return product.workspace_bytes(); }
+  /// The product is y transposed, in f32: then b' is a left operand, which oneDNN reads where it lies, while it copies a
+  /// right operand whose rows are not contiguous. Four fifths of the time for a dense layer of 8192 inputs and batch 32.
+  bool is_transposed = false;
+  std::size_t product_bytes = 0;  // of y transposed, in front of oneDNN's scratch
+  std::size_t workspace_bytes() const noexcept override {
+    return product_bytes + product.workspace_bytes();
+  }
 };
+
+/// Above this many rows of y, copying b is a small part of the product.
+constexpr std::int64_t kMostTransposedRows = 256;
+
+/// y[i, j] = from[j, i], converted.
+template <class T>
+void transpose(const float* from, T* y, std::int64_t m, std::int64_t n) {
+  constexpr std::int64_t kTile = 16;
+  for (std::int64_t i0 = 0; i0 < m; i0 += kTile)
+    for (std::int64_t j0 = 0; j0 < n; j0 += kTile)
+      for (std::int64_t i = i0; i < std::min(i0 + kTile, m); ++i)
+        for (std::int64_t j = j0; j < std::min(j0 + kTile, n); ++j)
+          y[i * n + j] = T(from[j * m + i]);
+}
 
 struct BackwardState final : OpState {
   MatmulOnednn da, db, db_add;
@@ -80,6 +100,15 @@ std::unique_ptr<OpState> gemm_prepare_forward_cpu(const Attributes& attributes, 
   const bool has_c = in.size() == 3 && in_present[2];
   // oneDNN scales the bias along with the product, so it may only join in when both factors are 1.
   state->bias_inside = has_c && is_row(in[2].shape, s.n) && s.alpha == 1.0f && s.beta == 1.0f;
+  state->is_transposed = !s.trans_a && s.trans_b && s.m <= kMostTransposedRows;
+  if (state->is_transposed) {
+    state->bias_inside = false;
+    state->product =
+        MatmulOnednn(matrix(s.n, s.k, false, in[1].dtype), matrix(s.k, s.m, true, in[0].dtype),
+                     matrix(s.n, s.m, false, DType::kF32), false, s.alpha, false);
+    state->product_bytes = align_up(static_cast<std::size_t>(s.n * s.m) * sizeof(float));
+    return state;
+  }
   state->product = MatmulOnednn(
       matrix(s.m, s.k, s.trans_a, in[0].dtype), matrix(s.k, s.n, s.trans_b, in[1].dtype),
       matrix(s.m, s.n, false, out[0].dtype), state->bias_inside, s.alpha, false);
@@ -91,7 +120,12 @@ void gemm_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   const GemmSizes s = gemm_sizes(ctx.attributes, in[0].shape(), in[1].shape());
   const ConstTensorView c = in.size() == 3 ? in[2] : ConstTensorView{};
   with_float_type(out[0].type.dtype, [&]<class T>() {
-    if (state.product)
+    if (state.product && state.is_transposed) {
+      auto* product = reinterpret_cast<float*>(ctx.workspace.data());
+      state.product.run(in[1].data, in[0].data, nullptr, product,
+                        ctx.workspace.data() + state.product_bytes);
+      transpose(product, out[0].as<T>(), s.m, s.n);
+    } else if (state.product)
       state.product.run(in[0].data, in[1].data, c.data, out[0].data, ctx.workspace.data());
     else
       std::fill_n(out[0].as<T>(), out[0].numel(), T(0.0f));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 namespace phalanx {
 namespace {
@@ -29,18 +30,33 @@ struct Min {
   }
 };
 
+// Combines one block of all inputs into `out`, which may be the block of an input.
+template <class T, class Op>
+void combine_block(Op op, std::span<const void* const> inputs, std::int64_t begin,
+                   std::int64_t count, T* out) {
+  const auto at = [&](std::size_t input) { return static_cast<const T*>(inputs[input]) + begin; };
+  const auto pair = [&](const T* a, const T* b, T* to) {
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < count; ++i) to[i] = op(a[i], b[i]);
+  };
+  if (inputs.size() == 1) {
+    if (at(0) != out) std::copy_n(at(0), count, out);
+    return;
+  }
+  if (inputs.size() == 2) return pair(at(0), at(1), out);
+  const std::size_t left = std::bit_floor(inputs.size() - 1);
+  alignas(64) std::array<T, kBlock> sum_of_left;
+  combine_block(op, inputs.first(left), begin, count, sum_of_left.data());
+  if (inputs.size() - left == 1) return pair(sum_of_left.data(), at(left), out);
+  alignas(64) std::array<T, kBlock> sum_of_right;
+  combine_block(op, inputs.subspan(left), begin, count, sum_of_right.data());
+  pair(sum_of_left.data(), sum_of_right.data(), out);
+}
+
 template <class T, class Op>
 void combine_blocks(Op op, std::span<const void* const> inputs, T* out, std::int64_t count) {
-  alignas(64) std::array<T, kBlock> block;
-  for (std::int64_t begin = 0; begin < count; begin += kBlock) {
-    const std::int64_t n = std::min(kBlock, count - begin);
-    std::copy_n(static_cast<const T*>(inputs[0]) + begin, n, block.data());
-    for (const void* const input : inputs.subspan(1)) {
-      const T* x = static_cast<const T*>(input) + begin;
-      for (std::int64_t i = 0; i < n; ++i) block[i] = op(block[i], x[i]);
-    }
-    std::copy_n(block.data(), n, out + begin);
-  }
+  for (std::int64_t begin = 0; begin < count; begin += kBlock)
+    combine_block(op, inputs, begin, std::min(kBlock, count - begin), out + begin);
 }
 
 template <class T>
