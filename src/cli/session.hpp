@@ -21,6 +21,7 @@ struct Session {
           double deadline_seconds, std::int64_t threads);
 
   RankLayout layout;
+  Progress progress;  ///< as chosen
   std::unique_ptr<Communicator> comm;
   Stream stream;
 

@@ -27,14 +27,24 @@ void report(const TrainConfig& config, const Session& session, const TrainResult
                              result.test.mean_absolute_error, result.test.r2, result.test.loss,
                              result.test.samples));
   }
-  print_line("training time",
-             fmt::format("{} ({:.0f} samples/s on {} rank{})", human_seconds(result.seconds),
-                         result.samples_per_second, session.layout.size,
-                         session.layout.size == 1 ? "" : "s"));
-  if (session.layout.size > 1)
-    print_line("communication",
-               fmt::format("{:.0f} % hidden behind backward", 100 * result.hidden_share));
-  print_line("data wait", fmt::format("{:.1f} % of the time", 100 * result.wait_share));
+  if (result.steps == result.resumed_from) {
+    print_line("training time",
+               fmt::format("{}, all of it before this call: nothing was left to do",
+                           human_seconds(result.seconds)));
+  } else {
+    print_line("training time",
+               fmt::format("{} ({:.0f} samples/s on {} rank{})", human_seconds(result.seconds),
+                           result.samples_per_second, session.layout.size,
+                           session.layout.size == 1 ? "" : "s"));
+    if (session.layout.size > 1)
+      print_line(
+          "communication",
+          fmt::format(
+              "{:.1f} % of the time waited for; {:.0f} % hidden behind backward ({})",
+              100 * result.exposed_share, 100 * result.hidden_share,
+              session.progress == Progress::kThread ? "progress = thread" : "progress = inline"));
+    print_line("data wait", fmt::format("{:.1f} % of the time", 100 * result.wait_share));
+  }
   print_line("checkpoint", result.checkpoint);
   if (!result.best_checkpoint.empty()) print_line("best", result.best_checkpoint);
   print_line("metrics", RunOutputs::metrics_path(config.output));

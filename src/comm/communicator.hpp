@@ -7,13 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "tensor/tensor.hpp"
+#include "tensor/combine.hpp"
 
 namespace phalanx {
 
 class MpiRuntime;
-
-enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
 
 /// A collective that was started and not yet waited for. Every one must be waited for exactly once.
 struct Request {

@@ -10,7 +10,6 @@
 #include <optional>
 #include <utility>
 
-#include "comm/combine.hpp"
 #include "comm/mpi_runtime.hpp"
 #include "comm/rank_layout.hpp"
 #include "comm/shared_window.hpp"

@@ -11,7 +11,6 @@
 #include <ctime>
 #include <utility>
 
-#include "comm/combine.hpp"
 #include "comm/rank_layout.hpp"
 
 namespace phalanx {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <chrono>
 
 #include "graph/plan.hpp"
+#include "tensor/combine.hpp"
 
 namespace phalanx {
 
@@ -20,46 +22,66 @@ Executor::Executor(Plan plan, ParameterSet& parameters, TensorView gradients, Wo
   bind();
 }
 
-std::byte* Executor::address(ValueId id) const {
+std::byte* Executor::address(ValueId id, std::int64_t shard) const {
   if (id == kNoValue) return nullptr;
   const Placement& p = plan_.placement(id);
+  const auto at = [&](const void* base, std::size_t offset) -> std::byte* {
+    if (base == nullptr) return nullptr;
+    return static_cast<std::byte*>(const_cast<void*>(base)) + offset +
+           static_cast<std::size_t>(shard) * plan_.shard_stride(id);
+  };
   switch (p.storage) {
-    case Storage::kFeed: return static_cast<std::byte*>(const_cast<void*>(feeds_[p.offset]));
-    case Storage::kActivations: return bound_arena_ + p.offset;
-    case Storage::kParameters:
-      return static_cast<std::byte*>(parameters_.parameters().data) + p.offset;
-    case Storage::kParameterCopies:
-      return static_cast<std::byte*>(parameters_.copies().data) + p.offset;
-    case Storage::kStates: return static_cast<std::byte*>(parameters_.states().data) + p.offset;
-    case Storage::kGradients:
-      return gradients_ ? static_cast<std::byte*>(gradients_.data) + p.offset : nullptr;
+    case Storage::kFeed: return at(feeds_[p.offset], 0);
+    case Storage::kActivations: return at(bound_arena_, p.offset);
+    case Storage::kParameters: return at(parameters_.parameters().data, p.offset);
+    case Storage::kParameterCopies: return at(parameters_.copies().data, p.offset);
+    case Storage::kStates: return at(parameters_.states().data, p.offset);
+    case Storage::kGradients: return at(gradients_.data, p.offset);
     case Storage::kNone: return nullptr;
   }
   return nullptr;
 }
 
+Executor::Operands Executor::operands(const PlannedStep& step, std::int64_t shard) const {
+  const Node& node = plan_.graph().nodes()[static_cast<std::size_t>(step.node)];
+  Operands all;
+  for (ValueId id : node.inputs)
+    all.in.push_back(id == kNoValue
+                         ? ConstTensorView{}
+                         : ConstTensorView{address(id, shard), plan_.graph().value(id).type});
+  for (ValueId id : node.outputs)
+    all.out.push_back(id == kNoValue
+                          ? TensorView{}
+                          : TensorView{address(id, shard), plan_.graph().value(id).type});
+  for (const ShardSum& sum : step.sums) {
+    if (sum.state == kNoValue) continue;
+    const auto in = std::ranges::find(node.inputs, sum.state) - node.inputs.begin();
+    all.in[static_cast<std::size_t>(in)].data = all.out[sum.output].data;  // a copy of its own
+  }
+  return all;
+}
+
 // Views are made once; only a feed or a grown arena makes them anew.
 void Executor::bind() {
   bound_arena_ = arena_.reserve(plan_.arena_bytes());
-  inputs_.resize(plan_.steps().size());
-  outputs_.resize(plan_.steps().size());
+  operands_.resize(plan_.steps().size());
   for (std::size_t s = 0; s < plan_.steps().size(); ++s) {
-    const Node& node = plan_.graph().nodes()[static_cast<std::size_t>(plan_.steps()[s].node)];
-    inputs_[s].clear();
-    outputs_[s].clear();
-    for (ValueId id : node.inputs)
-      inputs_[s].push_back(id == kNoValue
-                               ? ConstTensorView{}
-                               : ConstTensorView{address(id), plan_.graph().value(id).type});
-    for (ValueId id : node.outputs)
-      outputs_[s].push_back(id == kNoValue ? TensorView{}
-                                           : TensorView{address(id), plan_.graph().value(id).type});
+    operands_[s].clear();
+    for (std::int64_t shard = 0; shard < std::max<std::int64_t>(plan_.shards(), 1); ++shard)
+      operands_[s].push_back(operands(plan_.steps()[s], shard));
   }
+}
+
+TensorType Executor::fed_type(ValueId input) const {
+  TensorType type = plan_.graph().value(input).type;
+  if (plan_.shard_stride(input) > 0)
+    type.shape = type.shape.with(0, type.shape[0] * plan_.shards());
+  return type;
 }
 
 void Executor::feed(std::string_view input, ConstTensorView data) {
   const ValueId id = plan_.graph().input(input);
-  const TensorType& expected = plan_.graph().value(id).type;
+  const TensorType expected = fed_type(id);
   if (!(expected == data.type))
     throw InvalidArgument(
         fmt::format("input '{}' must be {}, found {}", input, expected.str(), data.type.str()));
@@ -73,14 +95,60 @@ void Executor::feed(std::string_view input, ConstTensorView data) {
       return v != kNoValue && plan_.placement(v).storage == Storage::kFeed &&
              plan_.placement(v).offset == plan_.placement(id).offset;
     };
-    for (std::size_t i = 0; i < node.inputs.size(); ++i)
-      if (moves(node.inputs[i])) inputs_[s][i].data = data.data;
-    for (std::size_t i = 0; i < node.outputs.size(); ++i)
-      if (moves(node.outputs[i])) outputs_[s][i].data = const_cast<void*>(data.data);
+    for (std::size_t shard = 0; shard < operands_[s].size(); ++shard) {
+      Operands& all = operands_[s][shard];
+      for (std::size_t i = 0; i < node.inputs.size(); ++i)
+        if (moves(node.inputs[i]))
+          all.in[i].data = address(node.inputs[i], static_cast<std::int64_t>(shard));
+      for (std::size_t i = 0; i < node.outputs.size(); ++i)
+        if (moves(node.outputs[i]))
+          all.out[i].data = address(node.outputs[i], static_cast<std::int64_t>(shard));
+    }
+  }
+}
+
+void Executor::run_step(const PlannedStep& step, std::span<const Operands> shards,
+                        OpContext& ctx) const {
+  if (plan_.shards() == 0) {
+    step.kernel(ctx, shards[0].in, shards[0].out);
+    return;
+  }
+  if (step.shards_kernel != nullptr) {
+    std::vector<Inputs> in;
+    std::vector<Outputs> out;
+    for (const Operands& all : shards) {
+      in.emplace_back(all.in);
+      out.emplace_back(all.out);
+    }
+    step.shards_kernel(ctx, in, out);
+    return;
+  }
+  const std::uint64_t first_row = ctx.random.first_row;
+  const auto rows = static_cast<std::uint64_t>(plan_.graph().value(plan_.feeds()[0]).type.shape[0]);
+  for (std::size_t shard = 0; shard < shards.size(); ++shard) {
+    const Operands& all = shards[shard];
+    for (const ShardSum& sum : step.sums)
+      if (sum.state != kNoValue)
+        copy({address(sum.state, 0), all.out[sum.output].type}, all.out[sum.output], ctx.stream);
+    ctx.random.first_row = first_row + shard * rows;
+    step.kernel(ctx, all.in, all.out);
+  }
+  sum_shards(step, shards);
+}
+
+void Executor::sum_shards(const PlannedStep& step, std::span<const Operands> shards) const {
+  std::vector<const void*> parts;
+  for (const ShardSum& sum : step.sums) {
+    parts.clear();
+    for (const Operands& all : shards) parts.push_back(all.out[sum.output].data);
+    const TensorType& type = shards[0].out[sum.output].type;
+    combine(ReduceOp::kSum, type.dtype, parts, gradients_.as<std::byte>() + sum.offset,
+            type.shape.numel());
   }
 }
 
 void Executor::run(const RunOptions& options) {
+  require(plan_.shards() == 0 || !options.accumulate, "a run over shards cannot accumulate");
   if (arena_.reserve(plan_.arena_bytes()) != bound_arena_) bind();
   for (std::size_t i = 0; i < feeds_.size(); ++i)
     if (feeds_[i] == nullptr && plan_.graph().value(plan_.feeds()[i]).type.shape.numel() > 0)
@@ -104,13 +172,13 @@ void Executor::run(const RunOptions& options) {
       ctx.random.node = node.random_index;
       const auto begin = seconds_.empty() ? std::chrono::steady_clock::time_point()
                                           : std::chrono::steady_clock::now();
-      step.kernel(ctx, inputs_[s], outputs_[s]);
+      run_step(step, operands_[s], ctx);
       if (!seconds_.empty())
         seconds_[s] +=
             std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     }
     if (node.op->collective && !node.backward && options.collective)
-      options.collective(outputs_[s][0]);
+      options.collective(operands_[s][0].out[0]);
     if (step.gradients_final > final_elements && options.on_gradients_final) {
       final_elements = step.gradients_final;
       options.on_gradients_final(final_elements);
@@ -118,9 +186,9 @@ void Executor::run(const RunOptions& options) {
   }
 }
 
-ConstTensorView Executor::output(std::string_view name) const {
+ConstTensorView Executor::output(std::string_view name, std::int64_t shard) const {
   const ValueId id = plan_.graph().output(name);
-  return {address(id), plan_.graph().value(id).type};
+  return {address(id, shard), plan_.graph().value(id).type};
 }
 
 }  // namespace phalanx

@@ -23,14 +23,20 @@ struct Block {
 class Planner {
  public:
   Planner(Plan& plan, const ParameterLayout& layout, Device device)
-      : plan_(plan), graph_(plan.graph_), layout_(layout), device_(device) {}
+      : plan_(plan),
+        graph_(plan.graph_),
+        layout_(layout),
+        device_(device),
+        with_shards_(plan.shards_ > 0) {}
 
   void run() {
     plan_.placements_.resize(graph_.values().size());
+    if (with_shards_) find_shard_gradients();
     place_fixed_values();
     find_last_uses();
     prepare_steps();
     share_memory();
+    find_strides();
     pack();
     find_final_gradients();
   }
@@ -54,7 +60,10 @@ class Planner {
           p = {Storage::kParameterCopies, bytes(slot_of(v)) / sizeof(float) * sizeof(Bf16)};
           break;
         case ValueKind::kState: p = {Storage::kStates, bytes(layout_.state(v.name))}; break;
-        case ValueKind::kParameterGradient: p = {Storage::kGradients, bytes(slot_of(v))}; break;
+        case ValueKind::kParameterGradient:
+          p = is_of_shard(i) ? Placement{Storage::kActivations, 0}
+                             : Placement{Storage::kGradients, bytes(slot_of(v))};
+          break;
         case ValueKind::kComputed: p = {Storage::kActivations, 0}; break;
       }
     }
@@ -65,6 +74,66 @@ class Planner {
   }
   static std::size_t bytes(const ParameterSlot& slot) {
     return static_cast<std::size_t>(slot.offset) * sizeof(float);
+  }
+
+  // --- shards
+
+  /// Finds the parameter gradients that every shard makes for itself, and says where their sums go.
+  void find_shard_gradients() {
+    of_shard_.assign(graph_.values().size(), false);
+    for (const Node& node : graph_.nodes()) {
+      if (node.accumulate != 0)
+        throw Unsupported(fmt::format(
+            "layer '{}': with virtual shards a parameter can be used only once", node.name));
+      if (node.op->collective)
+        throw Unsupported(
+            fmt::format("layer '{}': no sums over ranks inside of a virtual shard", node.name));
+      if (!node.backward || kernels_for(*node.op, device_).backward_shards != nullptr) continue;
+      for (ValueId out : node.outputs)
+        if (out != kNoValue && graph_.value(out).kind == ValueKind::kParameterGradient)
+          of_shard_[index(out)] = true;
+    }
+  }
+  bool is_of_shard(std::size_t value) const { return with_shards_ && of_shard_[value]; }
+
+  /// Whether a value that no other lends its memory has a piece of the activation arena.
+  bool lives_in_arena(std::size_t value) const {
+    return graph_.values()[value].kind == ValueKind::kComputed || is_of_shard(value);
+  }
+
+  void add_shard_sums(PlannedStep& step, const Node& node) {
+    for (std::size_t i = 0; i < node.outputs.size(); ++i)
+      if (node.outputs[i] != kNoValue && is_of_shard(index(node.outputs[i])))
+        step.sums.push_back({i, bytes(slot_of(graph_.value(node.outputs[i])))});
+    if (node.backward) return;
+    for (const AliasRule& rule : node.op->aliases) {
+      const auto out = static_cast<std::size_t>(rule.output),
+                 in = static_cast<std::size_t>(rule.input);
+      if (rule.kind != AliasKind::kUpdate || out >= node.outputs.size()) continue;
+      const ParameterSlot& slot = layout_.state(graph_.value(node.inputs[in]).name);
+      step.sums.push_back(
+          {out,
+           static_cast<std::size_t>(layout_.parameter_elements() + slot.offset) * sizeof(float),
+           node.inputs[in]});
+    }
+  }
+
+  void find_strides() {
+    plan_.strides_.assign(graph_.values().size(), 0);
+    if (!with_shards_) return;
+    for (std::size_t i = 0; i < graph_.values().size(); ++i) {
+      const std::size_t r = root(i);
+      const TensorType& type = graph_.values()[r].type;
+      if (lives_in_arena(r))
+        plan_.strides_[i] = align_up(type.size_bytes());
+      else if (graph_.values()[r].kind == ValueKind::kInput && type.shape.rank() > 0)
+        plan_.strides_[i] = type.size_bytes();
+    }
+  }
+
+  std::size_t bytes_in_arena(ValueId id) const {
+    const std::size_t bytes = align_up(graph_.value(id).type.size_bytes());
+    return with_shards_ ? bytes * static_cast<std::size_t>(plan_.shards_) : bytes;
   }
 
   void find_last_uses() {
@@ -81,13 +150,19 @@ class Planner {
       const DeviceKernels& kernels = kernels_for(*node.op, device_);
       PlannedStep step{.node = static_cast<NodeId>(s),
                        .kernel = node.backward ? kernels.backward : kernels.forward};
+      Prepare prepare = node.backward ? kernels.prepare_backward : kernels.prepare_forward;
+      if (with_shards_) {
+        step.shards_kernel = node.backward ? kernels.backward_shards : kernels.forward_shards;
+        if (step.shards_kernel != nullptr)
+          prepare =
+              node.backward ? kernels.prepare_backward_shards : kernels.prepare_forward_shards;
+        add_shard_sums(step, node);
+      }
       for (std::size_t i = 0; i < node.outputs.size(); ++i)
         if (node.outputs[i] != kNoValue &&
             graph_.value(node.outputs[i]).kind == ValueKind::kParameterGradient)
           step.parameter_gradients |= 1u << i;
-      if (const Prepare prepare =
-              node.backward ? kernels.prepare_backward : kernels.prepare_forward)
-        step.state = prepare_state(prepare, node);
+      if (prepare != nullptr) step.state = prepare_state(prepare, node);
       plan_.steps_.push_back(std::move(step));
     }
   }
@@ -144,6 +219,7 @@ class Planner {
       const ValueId out = node.outputs[out_index], in = node.inputs[in_index];
       if (root(index(out)) != index(out)) continue;  // an earlier rule found it a place
       if (rule.kind == AliasKind::kMay && !may_overwrite(s, out, in)) continue;
+      if (rule.kind == AliasKind::kUpdate && with_shards_) continue;  // see ShardSum
       unite(out, in);
       if (rule.kind == AliasKind::kView) plan_.steps_[s].kernel = nullptr;
     }
@@ -180,15 +256,14 @@ class Planner {
     std::vector<Block> blocks(graph_.values().size());
     for (std::size_t s = 0; s < graph_.nodes().size(); ++s) {
       for (ValueId out : graph_.nodes()[s].outputs) {
-        if (out == kNoValue || graph_.value(out).kind != ValueKind::kComputed) continue;
+        if (out == kNoValue || !lives_in_arena(index(out))) continue;
         const std::size_t r = root(index(out));
-        if (graph_.values()[r].kind != ValueKind::kComputed) continue;
+        if (!lives_in_arena(r)) continue;
         Block& b = blocks[r];
-        b.size_bytes = std::max(b.size_bytes, align_up(graph_.value(out).type.size_bytes()));
+        b.size_bytes = std::max(b.size_bytes, bytes_in_arena(out));
         b.first = std::min(b.first, s);
         b.last = std::max({b.last, s, last_use_[r]});
-        if (plan_.steps_[s].kernel != nullptr)
-          plan_.unshared_bytes_ += align_up(graph_.value(out).type.size_bytes());
+        if (plan_.steps_[s].kernel != nullptr) plan_.unshared_bytes_ += bytes_in_arena(out);
       }
       const auto& state = plan_.steps_[s].state;
       blocks.push_back(
@@ -255,11 +330,14 @@ class Planner {
   const Graph& graph_;
   const ParameterLayout& layout_;
   Device device_;
+  bool with_shards_;
+  std::vector<bool> of_shard_;  // gradients that every shard makes for itself
   std::vector<std::size_t> last_use_;
   std::vector<std::size_t> parent_;
 };
 
-Plan::Plan(Graph graph, const ParameterLayout& layout, Device device) : graph_(std::move(graph)) {
+Plan::Plan(Graph graph, const ParameterLayout& layout, Device device, std::int64_t shards)
+    : graph_(std::move(graph)), shards_(shards) {
   Planner(*this, layout, device).run();
 }
 

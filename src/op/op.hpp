@@ -58,6 +58,12 @@ struct OpContext {
 ///           gradient of a parameter is f32 even where the kernel was given the parameter's bf16 copy.
 using Kernel = void (*)(OpContext& ctx, Inputs in, Outputs out);
 
+/// The same for several shards of a batch at once: one list of operands per shard, of equal types. What belongs to no shard
+/// (parameters and their gradients) is the same operand in every list. A gradient is the sum over the shards in the order
+/// of combine(), so that it does not depend on how many of a batch's shards are given here.
+using ShardsKernel = void (*)(OpContext& ctx, std::span<const Inputs> in,
+                              std::span<const Outputs> out);
+
 /// Makes the state for one node from the types that the kernel will see. An absent operand has the type TensorType() and
 /// `present` says so.
 using Prepare = std::unique_ptr<OpState> (*)(const Attributes& attributes, Types in, Types out,
@@ -83,6 +89,12 @@ struct DeviceKernels {
   Prepare prepare_forward = nullptr;   ///< null: the kernel needs no state
   Prepare prepare_backward = nullptr;  ///< null: the kernel needs no state
   ChooseLayout choose_layout = nullptr;
+  /// Where going through the shards one by one would read large weights or write large gradients once per shard; null: it
+  /// is done one by one. Each has a `prepare` of its own, from the types of one shard.
+  ShardsKernel forward_shards = nullptr;
+  ShardsKernel backward_shards = nullptr;
+  Prepare prepare_forward_shards = nullptr;
+  Prepare prepare_backward_shards = nullptr;
 };
 
 enum class AliasKind : std::uint8_t {

@@ -353,6 +353,7 @@ class Trainer {
     result_.seconds = seconds_before_ + training_seconds_;
     result_.samples_per_second = rate_;
     result_.hidden_share = OverlapTimes{communication_seconds_, exposed_seconds_}.hidden_share();
+    result_.exposed_share = training_seconds_ > 0 ? exposed_seconds_ / training_seconds_ : 0;
     result_.wait_share = training_seconds_ > 0 ? train_.wait_seconds() / training_seconds_ : 0;
     train_.end();
     outputs_->finish(now());

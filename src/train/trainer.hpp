@@ -23,6 +23,7 @@ struct TrainResult {
       0;  ///< of training, earlier parts of a resumed run included, evaluation excluded
   double samples_per_second = 0;  ///< of this process's training
   double hidden_share = 0;        ///< of communication
+  double exposed_share = 0;       ///< of the time, spent in communication that was not hidden
   double wait_share = 0;          ///< of the time, spent waiting for data on this rank
   std::string checkpoint;         ///< the newest
   std::string best_checkpoint;

@@ -23,7 +23,8 @@ def test_tensorboard_reads_a_killed_and_resumed_run(t):
     run_and_kill(t, command, "run", 0, 60)
     t.run(*command).says("resuming from")
     checker = os.path.join(SOURCE, "tests/integration/check_tensorboard.py")
-    check = subprocess.run([sys.executable, checker, t.path("run")], capture_output=True, text=True, check=False)
+    python = os.environ.get("PHALANX_TENSORBOARD_PYTHON", sys.executable)
+    check = subprocess.run([python, checker, t.path("run")], capture_output=True, text=True, check=False)
     if check.returncode == SKIPPED:
         raise Skip(check.stdout.strip().removeprefix("skipped: "))
     assert check.returncode == 0, check.stdout + check.stderr

@@ -53,7 +53,15 @@ TEST_P(ThreadCommunicators, WaitForRequestsInAnyOrder) {
   run_threads(comms, [](Communicator& comm) { comm_checks::check_requests(comm); });
 }
 
-TEST_P(ThreadCommunicators, SumInTheOrderOfRanks) {
+// Of the inputs of ranks [begin, end).
+float tree_sum(std::int64_t i, int begin, int end) {
+  if (end - begin == 1) return comm_checks::input<float>(i, begin);
+  int left = 1;
+  while (2 * left < end - begin) left *= 2;
+  return tree_sum(i, begin, begin + left) + tree_sum(i, begin + left, end);
+}
+
+TEST_P(ThreadCommunicators, SumInABinaryTreeOverRanks) {
   auto comms = make();
   run_threads(comms, [](Communicator& comm) {
     Stream stream{Device{}};
@@ -63,9 +71,7 @@ TEST_P(ThreadCommunicators, SumInTheOrderOfRanks) {
       data.data()[i] = comm_checks::input<float>(i, comm.rank());
     comm.all_reduce(data.view(), ReduceOp::kSum, stream);
     for (std::int64_t i = 0; i < kCount; ++i) {
-      float expected = comm_checks::input<float>(i, 0);
-      for (int r = 1; r < comm.size(); ++r) expected += comm_checks::input<float>(i, r);
-      ASSERT_EQ(data.data()[i], expected);
+      ASSERT_EQ(data.data()[i], tree_sum(i, 0, comm.size()));
     }
   });
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "comm/combine.hpp"
+#include "tensor/combine.hpp"
 
 #include <algorithm>
 #include <array>

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <span>
 
-#include "comm/communicator.hpp"
+#include "tensor/tensor.hpp"
 
 namespace phalanx {
+
+enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
 
 /// out[i] = inputs[0][i] op inputs[1][i] op ..., for i in [0, count), in a binary tree: the left half holds the largest
 /// power of two inputs that leaves any for the right, and so on down, as in ((0 + 1) + (2 + 3)) + (4 + 5). So the sum over
