@@ -169,7 +169,8 @@ void binary_gradient_dense(const BroadcastWalk& walk, const A* a, const B* b, co
 template <class A, class B, class Y, class F>
 void binary_gradient_sum(const BroadcastWalk& walk, const A* a, const B* b, const Y* dy, float* t,
                          F value) {
-  const auto [count, stride_a, stride_b, stride_t] = walk.inner();
+  const std::int64_t count = walk.inner().size, stride_a = walk.inner().a,
+                     stride_b = walk.inner().b, stride_t = walk.inner().t;
   walk.for_each_row(
       [&](std::int64_t at_y, std::int64_t at_a, std::int64_t at_b, std::int64_t at_t) {
         const Y* g = dy + at_y;

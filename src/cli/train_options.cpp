@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <bit>
+
 #include "core/error.hpp"
 
 namespace phalanx {
@@ -147,6 +149,17 @@ void add_output(OptionTable& table, TrainConfig& c) {
   table.add("log-every", &c.log_every, "steps", "between lines of metrics").at_least(1);
 }
 
+void add_reproducibility(OptionTable& table, TrainConfig& c) {
+  table.group("Same bits on any number of ranks");
+  table.add("reproducible", &c.reproducible, "",
+            "parameters do not depend on the number of ranks, threads or hosts");
+  table
+      .add("virtual-shards", &c.virtual_shards, "shards",
+           "reproducible: parts of a batch, a power of two; ranks must divide it")
+      .at_least(1)
+      .at_most(4096);
+}
+
 void add_communication(OptionTable& table, TrainConfig& c) {
   table.group("Communication");
   table
@@ -165,6 +178,12 @@ void check_together(const TrainConfig& c, const OptionTable& table) {
   if (c.accumulate > c.batch_size)
     table.refuse("accumulate", fmt::format("expected at most batch-size = {}, found '{}'",
                                            c.batch_size, c.accumulate));
+  if (!std::has_single_bit(static_cast<std::uint64_t>(c.virtual_shards)))
+    table.refuse("virtual-shards",
+                 fmt::format("expected a power of two, found '{}'", c.virtual_shards));
+  if (c.reproducible && c.partition != "shuffle")
+    table.refuse("partition",
+                 fmt::format("expected shuffle with reproducible = true, found '{}'", c.partition));
   if (c.nesterov && c.momentum == 0)
     table.refuse("nesterov", "expected false with momentum = 0, found 'true'");
   if (c.nesterov && c.optimizer != "sgd")
@@ -184,6 +203,7 @@ OptionTable train_options(TrainConfig& config) {
   add_schedule(table, config);
   add_batches(table, config);
   add_output(table, config);
+  add_reproducibility(table, config);
   add_communication(table, config);
   table.add_check([&config](const OptionTable& t) { check_together(config, t); });
   return table;

@@ -15,6 +15,11 @@ struct OverlapTimes {
   double communication_seconds = 0;  ///< sum over buckets of the time the collective itself took
   double exposed_seconds =
       0;  ///< time the caller spent in starting the collectives and waiting for them
+  OverlapTimes& operator+=(const OverlapTimes& other) noexcept {
+    communication_seconds += other.communication_seconds;
+    exposed_seconds += other.exposed_seconds;
+    return *this;
+  }
   /// Share of the communication that was hidden, 0 ... 1.
   double hidden_share() const noexcept;
 };

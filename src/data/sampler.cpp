@@ -23,6 +23,10 @@ void check(const SamplerOptions& o) {
                                       kMostMicroBatches, o.micro_batches));
   if (o.size < 1 || o.rank < 0 || o.rank >= o.size)
     throw InvalidArgument(fmt::format("rank {} does not exist among {} ranks", o.rank, o.size));
+  if (o.virtual_shards < 0 || o.virtual_shards % o.size != 0 ||
+      (o.virtual_shards > 0 && o.partition != Partition::kShuffle))
+    throw InvalidArgument(fmt::format("{} virtual shards cannot be cut over {} ranks by {}",
+                                      o.virtual_shards, o.size, name(o.partition)));
   const bool owns = o.partition == Partition::kRange || o.partition == Partition::kHash;
   if (owns && o.batch_size < o.size)
     throw ConfigError(fmt::format(
@@ -52,7 +56,10 @@ void Sampler::plan_shared_order() {
   const auto& o = options_;
   steps_ = divide_up(o.rows, o.batch_size);
   max_rows_ = divide_up(std::min(o.batch_size, o.rows), o.micro_batches);
-  if (o.partition == Partition::kShuffle) max_rows_ = divide_up(max_rows_, o.size);
+  if (o.virtual_shards > 0)
+    max_rows_ = divide_up(max_rows_, o.virtual_shards) * (o.virtual_shards / o.size);
+  else if (o.partition == Partition::kShuffle)
+    max_rows_ = divide_up(max_rows_, o.size);
 }
 
 void Sampler::plan_owned_rows() {
@@ -96,13 +103,23 @@ void Sampler::slice(std::int64_t epoch, std::int64_t step, std::int64_t micro,
   }
 }
 
+// Which of the rows of a micro-batch this rank takes.
+Range Sampler::rows_of_rank(std::int64_t micro_rows) const noexcept {
+  const auto& o = options_;
+  if (o.partition == Partition::kColumn) return {0, micro_rows};
+  if (o.virtual_shards == 0) return share_of(micro_rows, o.rank, o.size);
+  const int shards = o.virtual_shards / o.size, first = o.rank * shards;
+  return {share_of(micro_rows, first, o.virtual_shards).begin,
+          share_of(micro_rows, first + shards - 1, o.virtual_shards).end};
+}
+
 void Sampler::slice_of_shared_order(BatchSlice& slice) const {
   const auto& o = options_;
   const std::int64_t batch_begin = slice.step * o.batch_size;
   slice.global_rows = std::min(o.batch_size, o.rows - batch_begin);
   const Range micro = micro_share(slice.global_rows, slice.micro, o.micro_batches);
-  const Range mine = o.partition == Partition::kColumn ? Range{0, micro.size()}
-                                                       : share_of(micro.size(), o.rank, o.size);
+  const Range mine = rows_of_rank(micro.size());
+  slice.micro_rows = micro.size();
   slice.first_row = micro.begin + mine.begin;
 
   const Permutation order(static_cast<std::uint64_t>(o.rows), o.seed,
@@ -125,12 +142,14 @@ Range Sampler::owned_step(int rank, std::int64_t step) const noexcept {
 void Sampler::slice_of_owned_rows(BatchSlice& slice) const {
   const auto& o = options_;
   slice.global_rows = 0;
+  slice.micro_rows = 0;
   slice.first_row = 0;
   Range mine;
   for (int r = 0; r < o.size; ++r) {
     const Range places = owned_step(r, slice.step);
     const Range micro = micro_share(places.size(), slice.micro, o.micro_batches);
     slice.global_rows += places.size();
+    slice.micro_rows += micro.size();
     slice.first_row += micro.begin;  // earlier micro-batches, all ranks
     if (r < o.rank) slice.first_row += micro.size();
     if (r == o.rank) mine = {places.begin + micro.begin, places.begin + micro.end};

@@ -15,6 +15,7 @@ struct BatchSlice {
   std::int64_t micro = 0;          ///< within the step
   std::vector<std::int64_t> rows;  ///< row numbers of this rank's samples, in order
   std::int64_t first_row = 0;      ///< place of rows[0] in the global batch; no gaps after it
+  std::int64_t micro_rows = 0;     ///< samples of this micro-batch, over all ranks
   std::int64_t global_rows = 0;    ///< samples of the whole step, over all ranks and micro-batches
 
   bool is_empty() const noexcept { return rows.empty(); }
@@ -27,6 +28,9 @@ struct SamplerOptions {
   std::int64_t micro_batches = 1;  ///< per step
   int rank = 0;
   int size = 1;
+  /// kShuffle: a micro-batch is cut into so many shards by share_of, and the shards go to ranks in equal numbers; 0: it is
+  /// cut into ranks.
+  int virtual_shards = 0;
   std::uint64_t seed = 1;
   bool shuffle = true;  ///< false: ascending row numbers, as for evaluation
 };
@@ -50,7 +54,7 @@ struct SamplerOptions {
 /// Memory    kHash keeps the row numbers this rank owns, the others O(size) at most.
 class Sampler {
  public:
-  /// Throws    InvalidArgument if a number is out of range; ConfigError if kRange or kHash has
+  /// Throws    InvalidArgument if a number is out of range or ranks do not divide virtual shards; ConfigError if kRange or kHash has
   ///           fewer samples per batch than ranks.
   explicit Sampler(const SamplerOptions& options);
 
@@ -71,6 +75,7 @@ class Sampler {
  private:
   void plan_shared_order();
   void plan_owned_rows();
+  Range rows_of_rank(std::int64_t micro_rows) const noexcept;
   void slice_of_shared_order(BatchSlice& slice) const;
   void slice_of_owned_rows(BatchSlice& slice) const;
   Range owned_step(int rank, std::int64_t step) const noexcept;

@@ -13,8 +13,9 @@ Network::Network(NetworkOptions options, std::int64_t batch, Stream& stream)
                             std::max<std::int64_t>(batch, 1));
   parameters_ = std::make_unique<ParameterSet>(ParameterLayout(graph), stream);
   if (!options_.training) return;
-  gradients_ =
-      Tensor({DType::kF32, Shape{parameters_->layout().parameter_elements() + kTail}}, stream);
+  const ParameterLayout& layout = parameters_->layout();
+  const std::int64_t states = options_.sums_states ? layout.state_elements() : 0;
+  gradients_ = Tensor({DType::kF32, Shape{layout.parameter_elements() + states + kTail}}, stream);
   std::ranges::fill(gradients_.as<float>(), 0.0f);
 }
 
@@ -56,18 +57,19 @@ void Network::initialise(std::uint64_t seed) {
                 part.as<float>() + r * options_.columns.size());
 }
 
-Executor& Network::executor(Mode mode, std::int64_t batch) {
-  std::unique_ptr<Executor>& found = executors_[{mode, batch}];
+Executor& Network::executor(Mode mode, std::int64_t batch, std::int64_t shards) {
+  std::unique_ptr<Executor>& found = executors_[{mode, batch, shards}];
   if (!found)
     found = std::make_unique<Executor>(
-        Plan(lower(mode, batch), parameters_->layout(), stream_.device()), *parameters_,
+        Plan(lower(mode, batch), parameters_->layout(), stream_.device(), shards), *parameters_,
         gradients_.view(), arena_, stream_);
   return *found;
 }
 
-Executor& Network::training(std::int64_t batch) {
+Executor& Network::training(std::int64_t batch, std::int64_t shards) {
   require(options_.training, "this network was made without gradients");
-  return executor(Mode::kTraining, batch);
+  require(shards == 0 || options_.sums_states, "this network was made without sums of states");
+  return executor(Mode::kTraining, batch, shards);
 }
 Executor& Network::evaluation(std::int64_t batch) { return executor(Mode::kEvaluation, batch); }
 Executor& Network::inference(std::int64_t batch) { return executor(Mode::kInference, batch); }

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 
 #include "comm/rank_layout.hpp"
 #include "graph/plan.hpp"
@@ -17,6 +18,8 @@ struct NetworkOptions {
   std::string loss;               ///< see attach_loss
   std::string precision = "f32";  ///< f32 | bf16
   bool training = true;           ///< false: no gradients, training() may not be called
+  bool sums_states =
+      false;      ///< the gradient arena has room for sums of states: training over shards
   Range columns;  ///< not empty: this rank's share of the input columns (see split_columns)
 };
 
@@ -34,12 +37,14 @@ class Network {
   void initialise(std::uint64_t seed);
   /// The parameter of which this rank holds columns only; empty without NetworkOptions::columns.
   const std::string& cut_weight() const noexcept { return cut_weight_; }
-  /// The gradient arena, f32 [parameter elements + kTail]. Its tail carries sums that travel with the gradients.
+  /// The gradient arena, f32 [parameter elements + state elements if they are summed + kTail]. Its tail carries sums that
+  /// travel with the gradients.
   TensorView gradients() const noexcept { return gradients_.view(); }
   static constexpr std::int64_t kTail = 16;
 
   /// Inputs "x", "target", "dloss"; outputs "loss" (summed over the batch) and "logits"; fills the gradients.
-  Executor& training(std::int64_t batch);
+  /// `shards` > 0: over so many shards of `batch` rows (see Plan).
+  Executor& training(std::int64_t batch, std::int64_t shards = 0);
   /// Inputs "x", "target"; outputs "loss", "logits", "y". Dropout is off, batch norm uses its running statistics.
   Executor& evaluation(std::int64_t batch);
   /// Input "x"; outputs "logits", "y".
@@ -51,7 +56,7 @@ class Network {
  private:
   enum class Mode { kTraining, kEvaluation, kInference };
   Graph lower(Mode mode, std::int64_t batch);
-  Executor& executor(Mode mode, std::int64_t batch);
+  Executor& executor(Mode mode, std::int64_t batch, std::int64_t shards = 0);
 
   NetworkOptions options_;
   Stream& stream_;
@@ -59,7 +64,7 @@ class Network {
   std::string cut_weight_;
   std::unique_ptr<ParameterSet> parameters_;
   Tensor gradients_;
-  std::map<std::pair<Mode, std::int64_t>, std::unique_ptr<Executor>> executors_;
+  std::map<std::tuple<Mode, std::int64_t, std::int64_t>, std::unique_ptr<Executor>> executors_;
 };
 
 }  // namespace phalanx

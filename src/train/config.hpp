@@ -72,6 +72,10 @@ struct TrainConfig {
   std::int64_t keep = 3;              ///< newest checkpoints kept beside the best
   std::int64_t log_every = 50;        ///< steps between lines of metrics
 
+  // same bits
+  bool reproducible = false;        ///< parameters do not depend on the number of ranks
+  std::int64_t virtual_shards = 8;  ///< reproducible: parts of a batch, each computed by itself
+
   // communication
   std::string progress = "auto";    ///< auto | thread | inline
   double bucket_mib = 25.0;         ///< size of a gradient bucket

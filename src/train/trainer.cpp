@@ -35,6 +35,8 @@ SamplerOptions sampler_options(const TrainConfig& config, const TrainContext& co
       .micro_batches = training ? config.accumulate : 1,
       .rank = context.layout.rank,
       .size = context.layout.size,
+      .virtual_shards =
+          training && config.reproducible ? static_cast<int>(config.virtual_shards) : 0,
       .seed = static_cast<std::uint64_t>(config.seed),
       .shuffle = training && config.shuffle};
 }
@@ -62,6 +64,15 @@ Range my_columns(const TrainConfig& config, const TrainContext& context) {
   return columns(features, context.layout.rank, context.layout.size);
 }
 
+const TrainConfig& check_ranks(const TrainConfig& config, const RankLayout& layout) {
+  if (config.reproducible && config.virtual_shards % layout.size != 0)
+    throw ConfigError(
+        fmt::format("reproducible: {} virtual shards cannot be shared equally by {} ranks; use 1, "
+                    "2, 4, ... ranks, up to {}",
+                    config.virtual_shards, layout.size, config.virtual_shards));
+  return config;
+}
+
 /// Sums over the steps since the last line of metrics.
 struct Interval {
   Clock::time_point begin = Clock::now();
@@ -71,12 +82,15 @@ struct Interval {
 class Trainer {
  public:
   Trainer(const TrainConfig& config, const TrainContext& context)
-      : config_(config),
+      : config_(check_ranks(config, context.layout)),
         context_(context),
         loss_(resolve_loss(config, context.train.info())),
         network_(
-            {model_spec(config, context.train.info()), loss_, config.precision, true,
-             my_columns(config, context)},
+            {.model = model_spec(config, context.train.info()),
+             .loss = loss_,
+             .precision = config.precision,
+             .sums_states = config.reproducible,
+             .columns = my_columns(config, context)},
             share_of(share_of(config.batch_size, 0, static_cast<int>(config.accumulate)).size(), 0,
                      context.layout.size)
                 .size(),
@@ -285,7 +299,7 @@ class Trainer {
 
   /// Each rank has kept running statistics of its own share; from here on all have their mean.
   void average_states() {
-    if (context_.comm.size() == 1) return;
+    if (context_.comm.size() == 1 || config_.reproducible) return;
     const TensorView states = network_.parameters().states();
     context_.comm.all_reduce(states, ReduceOp::kSum, context_.stream);
     const float scale = 1.0f / static_cast<float>(context_.comm.size());

@@ -2,8 +2,10 @@
 #include "train/training_step.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
+#include "tensor/combine.hpp"
 #include "train/evaluate.hpp"
 
 namespace phalanx {
@@ -15,34 +17,146 @@ TrainingStep::TrainingStep(const TrainConfig& config, Network& network, Optimize
     reducer_ = std::make_unique<GradientReducer>(
         comm, network.gradients(),
         static_cast<std::size_t>(config.bucket_mib * static_cast<double>(1 << 20)));
+  if (!config.reproducible) return;
+  local_shards_ = config.virtual_shards / comm.size();
+  if (config.accumulate > 1) sum_of_micro_batches_ = Tensor(network.gradients().type, stream);
 }
 
-void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool is_last,
-                                   StepReport& report) {
-  report.samples = batch.slice.global_rows;
-  if (batch.slice.is_empty()) return;
+float* TrainingStep::tail() const noexcept {
+  const TensorView arena = network_.gradients();
+  return arena.as<float>() + arena.numel() - Network::kTail;
+}
+
+RunOptions TrainingStep::run_options(const Batch& batch, std::int64_t step, bool reduces) {
   seed_ = 1.0f / static_cast<float>(batch.slice.global_rows);
-  Executor& executor = network_.training(batch.x.shape()[0]);
-  executor.feed("x", batch.x);
-  executor.feed("target", batch.y);
-  executor.feed("dloss", {&seed_, {DType::kF32, Shape{}}});
   RunOptions options{.random = {.seed = static_cast<std::uint64_t>(config_.seed),
                                 .step = static_cast<std::uint64_t>(step),
                                 .first_row = static_cast<std::uint64_t>(batch.slice.first_row)},
-                     .accumulate = has_gradients_,
                      .parameter_version = parameter_version(step)};
-  if (is_last && reducer_)
+  if (reduces && reducer_)
     options.on_gradients_final = [this](std::int64_t elements) {
       reducer_->ready(elements, stream_);
     };
   if (!network_.cut_weight().empty())
     options.collective = [this](TensorView sum) { comm_.all_reduce(sum, ReduceOp::kSum, stream_); };
+  return options;
+}
+
+void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool is_last,
+                                   StepReport& report) {
+  if (batch.slice.is_empty()) return;
+  Executor& executor = network_.training(batch.x.shape()[0]);
+  RunOptions options = run_options(batch, step, is_last);
+  options.accumulate = has_gradients_;
+  executor.feed("x", batch.x);
+  executor.feed("target", batch.y);
+  executor.feed("dloss", {&seed_, {DType::kF32, Shape{}}});
   executor.run(options);
   has_gradients_ = true;
   report.loss_sum += static_cast<double>(*executor.output("loss").as<float>());
-  if (network_.options().loss != "mean_squared_error")
-    report.correct += static_cast<double>(
-        count_correct(network_.options().loss, executor.output("logits"), batch.y));
+  report.correct += correct(executor.output("logits"), batch.y);
+}
+
+double TrainingStep::correct(ConstTensorView logits, ConstTensorView target) const {
+  const std::string& loss = network_.options().loss;
+  if (loss == "mean_squared_error") return 0;
+  return static_cast<double>(count_correct(loss, logits, target));
+}
+
+// --- reproducible
+
+namespace {
+
+/// Rows [first, first + rows) of a tensor.
+ConstTensorView rows_of(const ConstTensorView& v, std::int64_t first, std::int64_t rows) {
+  const std::size_t row_bytes =
+      v.shape()[0] == 0 ? 0 : v.type.size_bytes() / static_cast<std::size_t>(v.shape()[0]);
+  return {v.as<std::byte>() + static_cast<std::size_t>(first) * row_bytes,
+          {v.type.dtype, v.shape().with(0, rows)}};
+}
+
+}  // namespace
+
+/// Leaves the sums over this rank's shards in the arena, those of loss and right answers in its tail.
+void TrainingStep::run_shards(const Batch& batch, std::int64_t step) {
+  const auto shards = static_cast<int>(config_.virtual_shards);
+  const std::int64_t micro_rows = batch.slice.micro_rows;
+  const int first = comm_.rank() * static_cast<int>(local_shards_);
+  const auto rows_of_shard = [&](std::int64_t i) {
+    return share_of(micro_rows, first + static_cast<int>(i), shards).size();
+  };
+  states_summed_ += std::min<std::int64_t>(shards, micro_rows);
+  const std::int64_t most = rows_of_shard(0), least = rows_of_shard(local_shards_ - 1);
+  if (most == least && least > 0) {
+    run_equal_shards(batch, 0, most, local_shards_, run_options(batch, step, true));
+    return;
+  }
+  // The last batch of an epoch: shards of different sizes, one after the other.
+  const TensorView arena = network_.gradients();
+  std::vector<Tensor> sums;
+  std::vector<const void*> parts;
+  std::int64_t row = 0;
+  for (std::int64_t i = 0; i < local_shards_; ++i) {
+    const std::int64_t rows = rows_of_shard(i);
+    RunOptions options = run_options(batch, step, false);
+    options.random.first_row += static_cast<std::uint64_t>(row);
+    if (rows > 0)
+      run_equal_shards(batch, row, rows, 1, options);
+    else
+      std::fill_n(arena.as<float>(), arena.numel(), 0.0f);
+    sums.emplace_back(arena.type, stream_);
+    copy(arena, sums.back().view(), stream_);
+    parts.push_back(sums.back().view().data);
+    row += rows;
+  }
+  combine(ReduceOp::kSum, DType::kF32, parts, arena.data, arena.numel());
+}
+
+void TrainingStep::run_equal_shards(const Batch& batch, std::int64_t first_row, std::int64_t rows,
+                                    std::int64_t shards, const RunOptions& options) {
+  Executor& executor = network_.training(rows, shards);
+  executor.feed("x", rows_of(batch.x, first_row, rows * shards));
+  executor.feed("target", rows_of(batch.y, first_row, rows * shards));
+  executor.feed("dloss", {&seed_, {DType::kF32, Shape{}}});
+  executor.run(options);
+  std::vector<const void*> losses;
+  double right = 0;
+  for (std::int64_t s = 0; s < shards; ++s) {
+    losses.push_back(executor.output("loss", s).data);
+    right += correct(executor.output("logits", s), rows_of(batch.y, first_row + s * rows, rows));
+  }
+  float* tail = this->tail();
+  combine(ReduceOp::kSum, DType::kF32, losses, tail, 1);
+  tail[1] = static_cast<float>(right);
+}
+
+/// The mean over all shards of what each would make of them.
+void TrainingStep::update_states() {
+  ParameterSet& parameters = network_.parameters();
+  const float* sums = network_.gradients().as<float>() + parameters.layout().parameter_elements();
+  const float scale = 1.0f / static_cast<float>(states_summed_);
+  float* states = parameters.states().as<float>();
+  for (std::int64_t i = 0; i < parameters.layout().state_elements(); ++i)
+    states[i] = sums[i] * scale;
+}
+
+void TrainingStep::run_reproducibly(Loader& loader, std::int64_t step, StepReport& report) {
+  const TensorView arena = network_.gradients();
+  states_summed_ = 0;
+  for (std::int64_t micro = 0; micro < config_.accumulate; ++micro) {
+    const Batch& batch = loader.next();
+    report.samples = batch.slice.global_rows;
+    run_shards(batch, step);
+    if (reducer_) report.overlap += reducer_->finish(stream_);
+    if (config_.accumulate == 1) break;
+    const std::array<const void*, 2> parts{sum_of_micro_batches_.view().data, arena.data};
+    combine(ReduceOp::kSum, DType::kF32, std::span(parts).subspan(micro == 0 ? 1 : 0),
+            sum_of_micro_batches_.view().data, arena.numel());
+  }
+  if (config_.accumulate > 1) copy(sum_of_micro_batches_.view(), arena, stream_);
+  report.loss_sum = static_cast<double>(tail()[0]);
+  report.correct = static_cast<double>(tail()[1]);
+  update_states();
 }
 
 /// Of all parameters, also where this rank holds columns of one only.
@@ -56,31 +170,38 @@ double TrainingStep::gradient_norm(ConstTensorView gradients) {
   return std::sqrt(std::max(whole * whole - mine * mine, 0.0) + static_cast<double>(sum));
 }
 
+void TrainingStep::run_and_sum(Loader& loader, std::int64_t step, StepReport& report) {
+  has_gradients_ = false;
+  for (std::int64_t micro = 0; micro < config_.accumulate; ++micro) {
+    const Batch& batch = loader.next();
+    report.samples = batch.slice.global_rows;
+    run_micro_batch(batch, step, micro + 1 == config_.accumulate, report);
+  }
+  const TensorView arena = network_.gradients();
+  if (!has_gradients_) std::fill_n(arena.as<float>(), arena.numel(), 0.0f);
+  if (!reducer_) return;
+  tail()[0] = static_cast<float>(report.loss_sum);
+  tail()[1] = static_cast<float>(report.correct);
+  report.overlap = reducer_->finish(stream_);
+  report.loss_sum = static_cast<double>(tail()[0]);
+  report.correct = static_cast<double>(tail()[1]);
+}
+
 StepReport TrainingStep::run(Loader& loader, std::int64_t step, double learning_rate,
                              bool want_norm) {
   StepReport report;
-  has_gradients_ = false;
-  const TensorView arena = network_.gradients();
-  const std::int64_t elements = arena.numel() - Network::kTail;
-  for (std::int64_t micro = 0; micro < config_.accumulate; ++micro)
-    run_micro_batch(loader.next(), step, micro + 1 == config_.accumulate, report);
-  auto* tail = arena.as<float>() + elements;
-  if (!has_gradients_) std::fill_n(arena.as<float>(), elements, 0.0f);
-  if (reducer_) {
-    tail[0] = static_cast<float>(report.loss_sum);
-    tail[1] = static_cast<float>(report.correct);
-    report.overlap = reducer_->finish(stream_);
-    report.loss_sum = static_cast<double>(tail[0]);
-    report.correct = static_cast<double>(tail[1]);
-  }
-  const TensorView gradients{arena.data, {DType::kF32, Shape{elements}}};
+  if (config_.reproducible)
+    run_reproducibly(loader, step, report);
+  else
+    run_and_sum(loader, step, report);
+  ParameterSet& parameters = network_.parameters();
+  const TensorView gradients{network_.gradients().data, parameters.parameters().type};
   double scale = 1;
   if (config_.clip_norm > 0 || want_norm) {
     report.gradient_norm = gradient_norm(gradients);
     if (config_.clip_norm > 0 && report.gradient_norm > config_.clip_norm)
       scale = config_.clip_norm / report.gradient_norm;
   }
-  ParameterSet& parameters = network_.parameters();
   optimizer_.update({parameters.parameters(), gradients, parameters.copies()}, learning_rate, scale,
                     step, stream_);
   parameters.set_copies_version(parameter_version(step + 1));

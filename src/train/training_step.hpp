@@ -27,6 +27,10 @@ constexpr std::uint64_t parameter_version(std::int64_t step) noexcept {
 /// One optimizer step over all ranks: micro-batches forward and backward, gradients summed in buckets while the last
 /// micro-batch is still in its backward pass, clipping, update.
 ///
+/// Reproducible, every micro-batch is cut into virtual shards. Each is computed by itself, with the same shapes on whatever
+/// rank; gradients, running statistics and the loss are summed over shards in a fixed binary tree, on a rank and then over
+/// ranks, and over micro-batches in their order.
+///
 /// The loss is a sum over samples and its gradient is seeded with 1 / (samples of the global batch), so uneven shares,
 /// ragged last batches, accumulation and ranks without data give the gradient that one rank would have computed.
 class TrainingStep {
@@ -42,6 +46,16 @@ class TrainingStep {
  private:
   double gradient_norm(ConstTensorView gradients);
   void run_micro_batch(const Batch& batch, std::int64_t step, bool is_last, StepReport& report);
+  RunOptions run_options(const Batch& batch, std::int64_t step, bool reduces);
+  void run_and_sum(Loader& loader, std::int64_t step, StepReport& report);
+  double correct(ConstTensorView logits, ConstTensorView target) const;
+  float* tail() const noexcept;
+  // reproducible
+  void run_reproducibly(Loader& loader, std::int64_t step, StepReport& report);
+  void run_shards(const Batch& batch, std::int64_t step);
+  void run_equal_shards(const Batch& batch, std::int64_t first_row, std::int64_t rows,
+                        std::int64_t shards, const RunOptions& options);
+  void update_states();
 
   const TrainConfig& config_;
   Network& network_;
@@ -49,8 +63,11 @@ class TrainingStep {
   Stream& stream_;
   Communicator& comm_;
   std::unique_ptr<GradientReducer> reducer_;
-  bool has_gradients_ = false;  // in the arena, of the present step
-  float seed_ = 0;              // gradient of the loss
+  bool has_gradients_ = false;      // in the arena, of the present step
+  float seed_ = 0;                  // gradient of the loss
+  std::int64_t local_shards_ = 0;   // reproducible: of this rank
+  std::int64_t states_summed_ = 0;  // reproducible: shards of this step, over all ranks
+  Tensor sum_of_micro_batches_;     // reproducible, with several
 };
 
 }  // namespace phalanx
