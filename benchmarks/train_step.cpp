@@ -147,9 +147,16 @@ int run(MpiRuntime& mpi, std::vector<std::string> arguments) {
   NoiseSource source(noise_info(config.data), config.batch_size * 64);
   const std::int64_t per_rank =
       (config.batch_size / config.accumulate + layout.size - 1) / layout.size;
-  Network network(
-      {model_spec(config, source.info()), resolve_loss(config, source.info()), config.precision},
-      per_rank, stream);
+  Network network({.model = model_spec(config, source.info()),
+                   .loss = resolve_loss(config, source.info()),
+                   .precision = config.precision,
+                   .sums_states = config.reproducible},
+                  per_rank, stream);
+  // What a step runs, all shards of this rank in one plan if it is reproducible.
+  const std::int64_t shards = config.reproducible ? config.virtual_shards / layout.size : 0;
+  const auto executor = [&]() -> Executor& {
+    return network.training(per_rank / std::max<std::int64_t>(shards, 1), shards);
+  };
   network.initialise(1);
   Optimizer optimizer(config, network.parameters().parameters().numel(), stream);
   TrainingStep step(config, network, optimizer, *comm, stream);
@@ -158,12 +165,14 @@ int run(MpiRuntime& mpi, std::vector<std::string> arguments) {
                          .batch_size = config.batch_size,
                          .micro_batches = config.accumulate,
                          .rank = layout.rank,
-                         .size = layout.size}),
+                         .size = layout.size,
+                         .virtual_shards =
+                             config.reproducible ? static_cast<int>(config.virtual_shards) : 0}),
                 {}, config.prefetch);
   loader.begin(0);
   const double peak = fma_peak();
   for (int i = 0; i < 5; ++i) step.run(loader, i, 1e-3, false);
-  if (nodes) network.training(per_rank).enable_timing();
+  if (nodes) executor().enable_timing();
   std::vector<double> times;
   double wait = loader.wait_seconds(), communication = 0, exposed = 0;
   comm->barrier();
@@ -180,7 +189,8 @@ int run(MpiRuntime& mpi, std::vector<std::string> arguments) {
   const double total = std::accumulate(times.begin(), times.end(), 0.0);
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2];
-  const double flops = static_cast<double>(network.training(per_rank).plan().flops());
+  const double flops = static_cast<double>(executor().plan().flops()) *
+                       static_cast<double>(std::max<std::int64_t>(shards, 1));
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   const double samples = static_cast<double>(config.batch_size) / median;
@@ -200,11 +210,12 @@ int run(MpiRuntime& mpi, std::vector<std::string> arguments) {
              static_cast<double>(usage.ru_maxrss) / 1024,
              static_cast<double>(network.arena_bytes()) / (1 << 20));
   if (nodes) {
-    const Executor& executor = network.training(per_rank);
-    for (std::size_t s = 0; s < executor.step_seconds().size(); ++s) {
-      const Node& node = executor.plan().graph().nodes()[s];
-      const double ms = 1e3 * executor.step_seconds()[s] / static_cast<double>(steps);
-      const double gflop = static_cast<double>(node_flops(executor.plan().graph(), node)) / 1e9;
+    const Executor& timed = executor();
+    for (std::size_t s = 0; s < timed.step_seconds().size(); ++s) {
+      const Node& node = timed.plan().graph().nodes()[s];
+      const double ms = 1e3 * timed.step_seconds()[s] / static_cast<double>(steps);
+      const double gflop = static_cast<double>(node_flops(timed.plan().graph(), node)) *
+                           static_cast<double>(std::max<std::int64_t>(shards, 1)) / 1e9;
       fmt::print("    {:<28} {:<24} {:>9.3f} ms {:>8.1f} GFLOP/s\n", node.name, node.op->name, ms,
                  gflop / ms * 1e3);
     }

@@ -3,6 +3,14 @@
 
 namespace phalanx {
 
+void gemm_forward_shards_cpu(OpContext&, std::span<const Inputs>, std::span<const Outputs>);
+void gemm_backward_shards_cpu(OpContext&, std::span<const Inputs>, std::span<const Outputs>);
+std::unique_ptr<OpState> gemm_prepare_forward_shards_cpu(const Attributes&, Types, Types,
+                                                         std::span<const bool>,
+                                                         std::span<const bool>);
+std::unique_ptr<OpState> gemm_prepare_backward_shards_cpu(const Attributes&, Types, Types,
+                                                          std::span<const bool>,
+                                                          std::span<const bool>);
 void gemm_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void gemm_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
 std::unique_ptr<OpState> gemm_prepare_forward_cpu(const Attributes&, Types, Types,
@@ -70,7 +78,11 @@ const OpSpec gemm_op = {
     .cpu = {.forward = gemm_forward_cpu,
             .backward = gemm_backward_cpu,
             .prepare_forward = gemm_prepare_forward_cpu,
-            .prepare_backward = gemm_prepare_backward_cpu},
+            .prepare_backward = gemm_prepare_backward_cpu,
+            .forward_shards = gemm_forward_shards_cpu,
+            .backward_shards = gemm_backward_shards_cpu,
+            .prepare_forward_shards = gemm_prepare_forward_shards_cpu,
+            .prepare_backward_shards = gemm_prepare_backward_shards_cpu},
 };
 
 }  // namespace phalanx

@@ -2,7 +2,9 @@
 #include <algorithm>
 
 #include "common/matmul_onednn.hpp"
+#include "common/matmul_shards.hpp"
 #include "gemm/gemm.hpp"
+#include "tensor/combine.hpp"
 
 namespace phalanx {
 namespace {
@@ -189,6 +191,92 @@ void gemm_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
         std::fill_n(out[0].as<std::byte>(), out[0].type.size_bytes(), std::byte{0});
     }
   });
+}
+
+// --- over shards
+
+namespace {
+
+struct ShardsState final : OpState {
+  ProductOverShards product;  // of y, or of da
+  std::size_t workspace_bytes() const noexcept override { return product.workspace_bytes(); }
+};
+
+/// A dense layer: the weights are b, and nothing is scaled. Other uses go through the shards one by one.
+bool is_dense_layer(const GemmSizes& s) {
+  return !s.trans_a && s.alpha == 1.0f && s.beta == 1.0f && s.m > 0 && s.n > 0 && s.k > 0;
+}
+
+template <class Lists, class Get>
+auto collect(const Lists& lists, Get get) {
+  std::vector<decltype(get(lists[0]))> all;
+  for (const auto& list : lists) all.push_back(get(list));
+  return all;
+}
+
+}  // namespace
+
+std::unique_ptr<OpState> gemm_prepare_forward_shards_cpu(const Attributes& attributes, Types in,
+                                                         Types out, std::span<const bool>,
+                                                         std::span<const bool>) {
+  const GemmSizes s = gemm_sizes(attributes, in[0].shape, in[1].shape);
+  if (!is_dense_layer(s)) return nullptr;
+  auto state = std::make_unique<ShardsState>();
+  state->product = ProductOverShards(s.m, s.k, s.n, s.trans_b, out[0].dtype);
+  return state;
+}
+
+void gemm_forward_shards_cpu(OpContext& ctx, std::span<const Inputs> in,
+                             std::span<const Outputs> out) {
+  const GemmSizes s = gemm_sizes(ctx.attributes, in[0][0].shape(), in[0][1].shape());
+  static_cast<ShardsState&>(*ctx.state)
+      .product.run(collect(in, [](Inputs v) { return v[0].data; }), in[0][1].data,
+                   collect(out, [](Outputs v) { return v[0].data; }), ctx.workspace.data());
+  const ConstTensorView c = in[0].size() == 3 ? in[0][2] : ConstTensorView{};
+  if (!c) return;
+  for (const Outputs& o : out)
+    with_float_type(o[0].type.dtype, [&]<class T>() { add_c(s, c, o[0].as<T>()); });
+}
+
+std::unique_ptr<OpState> gemm_prepare_backward_shards_cpu(const Attributes& attributes, Types in,
+                                                          Types out, std::span<const bool>,
+                                                          std::span<const bool> out_present) {
+  const GemmSizes s = gemm_sizes(attributes, in[0].shape, in[1].shape);
+  const bool has_parameters = out_present[1] && out[1].dtype == DType::kF32;
+  if (!is_dense_layer(s) || !has_parameters) return nullptr;
+  auto state = std::make_unique<ShardsState>();
+  if (out_present[0]) state->product = ProductOverShards(s.m, s.n, s.k, !s.trans_b, out[0].dtype);
+  return state;
+}
+
+void gemm_backward_shards_cpu(OpContext& ctx, std::span<const Inputs> in,
+                              std::span<const Outputs> out) {
+  const GemmSizes s = gemm_sizes(ctx.attributes, in[0][0].shape(), in[0][1].shape());
+  const DType type = in[0].back().type.dtype;
+  const auto a = collect(in, [](Inputs v) { return v[0].data; });
+  const auto dy = collect(in, [](Inputs v) { return v.back().data; });
+  auto* db = out[0][1].as<float>();
+  if (s.trans_b)
+    sum_outer_products(dy, a, type, s.m, s.n, s.k, db);
+  else
+    sum_outer_products(a, dy, type, s.m, s.k, s.n, db);
+  if (const TensorView dc = out[0].size() == 3 ? out[0][2] : TensorView{}; dc) {
+    // The gradient of a bias is small: every shard's own, then their sum.
+    std::vector<float> own(in.size() * static_cast<std::size_t>(dc.numel()));
+    std::vector<const void*> parts;
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      float* part = own.data() + i * static_cast<std::size_t>(dc.numel());
+      with_float_type(type, [&]<class T>() {
+        sum_into_c(s, in[i].back().as<T>(), TensorView{part, dc.type}, false);
+      });
+      parts.push_back(part);
+    }
+    combine(ReduceOp::kSum, DType::kF32, parts, dc.data, dc.numel());
+  }
+  if (out[0][0])
+    static_cast<ShardsState&>(*ctx.state)
+        .product.run(dy, in[0][1].data, collect(out, [](Outputs v) { return v[0].data; }),
+                     ctx.workspace.data());
 }
 
 }  // namespace phalanx

@@ -88,12 +88,27 @@ class Planner {
       if (node.op->collective)
         throw Unsupported(
             fmt::format("layer '{}': no sums over ranks inside of a virtual shard", node.name));
-      if (!node.backward || kernels_for(*node.op, device_).backward_shards != nullptr) continue;
+      shard_states_.push_back(prepare_shards(node));
+      if (!node.backward || shard_states_.back()) continue;
       for (ValueId out : node.outputs)
         if (out != kNoValue && graph_.value(out).kind == ValueKind::kParameterGradient)
           of_shard_[index(out)] = true;
     }
   }
+  /// The state for a kernel that takes all shards at once; null where they are taken one by one.
+  std::unique_ptr<OpState> prepare_shards(const Node& node) const {
+    const DeviceKernels& kernels = kernels_for(*node.op, device_);
+    const Prepare prepare =
+        node.backward ? kernels.prepare_backward_shards : kernels.prepare_forward_shards;
+    const std::size_t inputs = node.backward ? node.outputs.size() : node.inputs.size();
+    for (std::size_t i = 0; i < inputs; ++i) {
+      if (node.inputs[i] == kNoValue || (node.op->parameter_inputs >> i & 1u) == 0) continue;
+      const ValueKind kind = graph_.value(node.inputs[i]).kind;
+      if (kind != ValueKind::kParameter && kind != ValueKind::kParameterCopy) return nullptr;
+    }
+    return prepare != nullptr ? prepare_state(prepare, node) : nullptr;
+  }
+
   bool is_of_shard(std::size_t value) const { return with_shards_ && of_shard_[value]; }
 
   /// Whether a value that no other lends its memory has a piece of the activation arena.
@@ -150,19 +165,18 @@ class Planner {
       const DeviceKernels& kernels = kernels_for(*node.op, device_);
       PlannedStep step{.node = static_cast<NodeId>(s),
                        .kernel = node.backward ? kernels.backward : kernels.forward};
-      Prepare prepare = node.backward ? kernels.prepare_backward : kernels.prepare_forward;
-      if (with_shards_) {
-        step.shards_kernel = node.backward ? kernels.backward_shards : kernels.forward_shards;
-        if (step.shards_kernel != nullptr)
-          prepare =
-              node.backward ? kernels.prepare_backward_shards : kernels.prepare_forward_shards;
-        add_shard_sums(step, node);
-      }
+      if (with_shards_) add_shard_sums(step, node);
       for (std::size_t i = 0; i < node.outputs.size(); ++i)
         if (node.outputs[i] != kNoValue &&
             graph_.value(node.outputs[i]).kind == ValueKind::kParameterGradient)
           step.parameter_gradients |= 1u << i;
-      if (prepare != nullptr) step.state = prepare_state(prepare, node);
+      const Prepare prepare = node.backward ? kernels.prepare_backward : kernels.prepare_forward;
+      if (with_shards_ && shard_states_[s]) {
+        step.shards_kernel = node.backward ? kernels.backward_shards : kernels.forward_shards;
+        step.state = std::move(shard_states_[s]);
+      } else if (prepare != nullptr) {
+        step.state = prepare_state(prepare, node);
+      }
       plan_.steps_.push_back(std::move(step));
     }
   }
@@ -331,6 +345,7 @@ class Planner {
   const ParameterLayout& layout_;
   Device device_;
   bool with_shards_;
+  std::vector<std::unique_ptr<OpState>> shard_states_;  // per node; null: one by one
   std::vector<bool> of_shard_;  // gradients that every shard makes for itself
   std::vector<std::size_t> last_use_;
   std::vector<std::size_t> parent_;

@@ -89,8 +89,9 @@ struct DeviceKernels {
   Prepare prepare_forward = nullptr;   ///< null: the kernel needs no state
   Prepare prepare_backward = nullptr;  ///< null: the kernel needs no state
   ChooseLayout choose_layout = nullptr;
-  /// Where going through the shards one by one would read large weights or write large gradients once per shard; null: it
-  /// is done one by one. Each has a `prepare` of its own, from the types of one shard.
+  /// Where going through the shards one by one would read large weights or write large gradients once per shard. Each has a
+  /// `prepare` of its own, from the types of one shard, which gives null to have them go one by one after all. Used where
+  /// every input that may be a parameter is one.
   ShardsKernel forward_shards = nullptr;
   ShardsKernel backward_shards = nullptr;
   Prepare prepare_forward_shards = nullptr;
