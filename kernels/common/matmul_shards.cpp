@@ -186,6 +186,7 @@ struct OuterProducts {
 ProductOverShards::ProductOverShards(std::int64_t m, std::int64_t k, std::int64_t n,
                                      bool b_transposed, DType dtype)
     : k_(k), n_(n), b_transposed_(b_transposed), dtype_(dtype) {
+  const OneThread one_thread;
   // A product in pieces adds to y, which has the bits for that in f32 only.
   block_k_ = dtype == DType::kF32 ? std::min(k, kBlockK) : k;
   const auto fitting = static_cast<std::int64_t>(kBlockBytes / size_bytes(dtype)) / block_k_;
@@ -231,6 +232,7 @@ void ProductOverShards::pack(const T* b, std::int64_t k0, std::int64_t rows, std
 
 void ProductOverShards::run(std::span<const void* const> x, const void* b, std::span<void* const> y,
                             std::byte* workspace) {
+  const OneThread one_thread;
   with_float_type(dtype_, [&]<class T>() {
     auto* packed = reinterpret_cast<T*>(workspace);
     for (std::int64_t n0 = 0; n0 < n_; n0 += block_n_)

@@ -10,7 +10,8 @@
 namespace phalanx {
 
 /// y_s = x_s b for every shard s of a batch, by one oneDNN primitive per block of b: b is read from memory once, packed
-/// block by block into the second-level cache. The bits of y_s do not depend on the other shards.
+/// block by block into the second-level cache. The bits of y_s depend neither on the other shards nor on
+/// the number of threads: with several, oneDNN would cut the inner axis by their number, so it gets one.
 class ProductOverShards {
  public:
   ProductOverShards() = default;

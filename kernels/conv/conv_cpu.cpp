@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <omp.h>
-
 #include <optional>
 #include <string_view>
 
@@ -103,18 +101,6 @@ struct Problem {
   TensorType x, y;
   bool has_bias;
   memory::dims strides, dilations, pads_begin, pads_end, w_dims;
-};
-
-/// While it lives, oneDNN makes and runs primitives for one thread.
-class OneThread {
- public:
-  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-  ~OneThread() { omp_set_num_threads(before_); }
-
- private:
-  int before_;
 };
 
 /// oneDNN's reference kernels take a thousand times as long, and those by matrix product twice as

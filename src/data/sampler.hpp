@@ -54,8 +54,8 @@ struct SamplerOptions {
 /// Memory    kHash keeps the row numbers this rank owns, the others O(size) at most.
 class Sampler {
  public:
-  /// Throws    InvalidArgument if a number is out of range or ranks do not divide virtual shards; ConfigError if kRange or kHash has
-  ///           fewer samples per batch than ranks.
+  /// Throws    InvalidArgument if a number is out of range or ranks do not divide virtual shards; ConfigError if kRange
+  ///           or kHash has fewer samples per batch than ranks.
   explicit Sampler(const SamplerOptions& options);
 
   const SamplerOptions& options() const noexcept { return options_; }

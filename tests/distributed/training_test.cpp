@@ -2,6 +2,7 @@
 // k ranks with a batch of b each train as one rank with a batch of k * b: same samples, same masks, sums in another order.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -69,8 +70,10 @@ Trained train(const TrainConfig& config, RowSource& source, const RankLayout& la
               Communicator& comm, int steps) {
   Stream stream{Device{}};
   const Partition partition = parse_partition(config.partition);
-  NetworkOptions options{model_spec(config, source.info()), resolve_loss(config, source.info()),
-                         config.precision};
+  NetworkOptions options{.model = model_spec(config, source.info()),
+                         .loss = resolve_loss(config, source.info()),
+                         .precision = config.precision,
+                         .sums_states = config.reproducible};
   if (partition == Partition::kColumn && layout.size > 1)
     options.columns = columns(source.info().sample.numel(), layout.rank, layout.size);
   Network network(options, 8, stream);
@@ -84,6 +87,9 @@ Trained train(const TrainConfig& config, RowSource& source, const RankLayout& la
                     .micro_batches = shuffle ? config.accumulate : 1,
                     .rank = layout.rank,
                     .size = layout.size,
+                    .virtual_shards = shuffle && config.reproducible
+                                          ? static_cast<int>(config.virtual_shards)
+                                          : 0,
                     .seed = 5,
                     .shuffle = shuffle});
   };
@@ -99,6 +105,10 @@ Trained train(const TrainConfig& config, RowSource& source, const RankLayout& la
   result.test = evaluate(network, test, comm, stream);
   for (const ParameterSlot& slot : network.parameters().layout().parameters()) {
     const auto* values = network.parameters().parameter(slot.name).as<float>();
+    result.parameters[slot.name].assign(values, values + slot.shape.numel());
+  }
+  for (const ParameterSlot& slot : network.parameters().layout().states()) {
+    const auto* values = network.parameters().state(slot.name).as<float>();
     result.parameters[slot.name].assign(values, values + slot.shape.numel());
   }
   return result;
@@ -241,6 +251,84 @@ TEST(Training, ByOwnedRowsSeesEverySampleOncePerEpoch) {
     EXPECT_THAT(seen, ::testing::Each(1.0f)) << partition;
     EXPECT_TRUE(std::isfinite(train(config, source, layout, *comm, 5).loss));
   }
+}
+
+// --- reproducible: the same bits
+
+/// On the ranks of this job, on one rank, and on one rank with two threads.
+void expect_same_bits(TrainConfig config, RowSource& source, int steps) {
+  config.reproducible = true;
+  const RankLayout layout = make_rank_layout(test_mpi());
+  const auto comm = make_mpi_communicator(test_mpi(), Progress::kInline, 60);
+  const auto single = make_single_communicator();
+  const Trained many = train(config, source, layout, *comm, steps);
+  const Trained one = train(config, source, single_rank_layout(), *single, steps);
+  EXPECT_EQ(many.parameters, one.parameters);
+  EXPECT_EQ(many.loss, one.loss);
+  omp_set_num_threads(2);
+  const Trained two_threads = train(config, source, single_rank_layout(), *single, steps);
+  omp_set_num_threads(1);
+  EXPECT_EQ(two_threads.parameters, one.parameters);
+  EXPECT_TRUE(std::isfinite(one.loss));
+}
+
+TrainConfig cnn() {
+  TrainConfig config = mlp();
+  config.layer = {"conv 16 3x3 pad 1",  "batch_norm", "relu",   "max_pool 2x2",
+                  "conv 8 3x3 no-bias", "batch_norm", "tanh",   "dropout 0.3",
+                  "dense 33",           "leaky_relu", "dense 3"};
+  return config;
+}
+
+TEST(ReproducibleTraining, GivesTheSameBitsForAnMlp) {
+  Blobs source(101, Shape{1300}, TargetKind::kClass);  // batches of 24, then one of 5 rows
+  for (const char* optimizer : {"sgd", "adamw"}) {
+    TrainConfig config = mlp();
+    config.layer = {"dense 70", "relu", "dropout 0.3", "dense 3"};
+    config.optimizer = optimizer;
+    config.momentum = 0.9;
+    config.learning_rate = 0.005;
+    expect_same_bits(config, source, 12);
+  }
+}
+
+TEST(ReproducibleTraining, GivesTheSameBitsForAConvolutionNetWithBatchNorm) {
+  Blobs source(85, Shape{3, 9, 9}, TargetKind::kClass);
+  for (const char* optimizer : {"sgd", "adamw"}) {
+    TrainConfig config = cnn();
+    config.optimizer = optimizer;
+    config.learning_rate = 0.005;
+    expect_same_bits(config, source, 9);
+  }
+}
+
+TEST(ReproducibleTraining, GivesTheSameBitsInBf16WithAccumulationAndClipping) {
+  Blobs source(85, Shape{3, 9, 9}, TargetKind::kClass);
+  TrainConfig config = cnn();
+  config.precision = "bf16";
+  config.accumulate = 3;
+  config.clip_norm = 0.1;
+  expect_same_bits(config, source, 9);
+}
+
+TEST(ReproducibleTraining, GivesTheSameBitsWithFewerSamplesThanShards) {
+  Blobs source(7, Shape{5}, TargetKind::kClass);
+  TrainConfig config = mlp();
+  config.batch_size = 5;
+  expect_same_bits(config, source, 6);
+}
+
+TEST(ReproducibleTraining, LearnsWhatOrdinaryTrainingLearns) {
+  Blobs source(101, Shape{1300}, TargetKind::kClass);
+  TrainConfig config = mlp();
+  config.layer = {"dense 70", "relu", "dropout 0.3", "dense 3"};
+  const auto single = make_single_communicator();
+  const Trained ordinary = train(config, source, single_rank_layout(), *single, 10);
+  config.reproducible = true;
+  const Trained reproducible = train(config, source, single_rank_layout(), *single, 10);
+  for (const auto& [name, expected] : ordinary.parameters)
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      ASSERT_NEAR(reproducible.parameters.at(name)[i], expected[i], 2e-5f) << name << " " << i;
 }
 
 }  // namespace
