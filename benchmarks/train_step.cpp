@@ -171,14 +171,14 @@ int run(MpiRuntime& mpi, std::vector<std::string> arguments) {
                 {}, config.prefetch);
   loader.begin(0);
   const double peak = fma_peak();
-  for (int i = 0; i < 5; ++i) step.run(loader, i, 1e-3, false);
+  for (int i = 0; i < 5; ++i) step.run(loader, i, {.learning_rate = 1e-3});
   if (nodes) executor().enable_timing();
   std::vector<double> times;
   double wait = loader.wait_seconds(), communication = 0, exposed = 0;
   comm->barrier();
   for (std::int64_t i = 0; i < steps; ++i) {
     const auto begin = Clock::now();
-    const StepReport report = step.run(loader, 5 + i, 1e-3, false);
+    const StepReport report = step.run(loader, 5 + i, {.learning_rate = 1e-3});
     times.push_back(seconds_since(begin));
     communication += report.overlap.communication_seconds;
     exposed += report.overlap.exposed_seconds;

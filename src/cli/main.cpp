@@ -42,7 +42,7 @@ constexpr std::string_view kExitCodes = R"(
 phalanx COMMAND --help lists the options of a command with units and defaults.
 
 exit codes: 0 done, 1 failed, 2 usage or configuration, 3 malformed data or checkpoint, 4 cannot read or write a file,
-            5 another rank was lost
+            5 another rank was lost, 6 stopped by a signal after a checkpoint, 7 ranks hold different parameters
 )";
 
 void print_help() {
@@ -75,6 +75,7 @@ ExitCode exit_code_of(const std::exception& e) {
   if (dynamic_cast<const InvalidInput*>(&e) != nullptr) return ExitCode::kData;
   if (dynamic_cast<const IoError*>(&e) != nullptr) return ExitCode::kIo;
   if (dynamic_cast<const CommError*>(&e) != nullptr) return ExitCode::kPeerLost;
+  if (dynamic_cast<const DivergenceError*>(&e) != nullptr) return ExitCode::kDiverged;
   return ExitCode::kFailed;
 }
 
@@ -91,8 +92,10 @@ int main(int argc, char** argv) {
     const ExitCode code = exit_code_of(e);
     // Every rank parses the same arguments and files, so most errors come from all of them: one line is enough, and
     // rank 0 writes it. Errors of one rank only must take the others down.
-    if (mpi.rank() == 0 || (code != ExitCode::kUsage && code != ExitCode::kData))
-      log_error("{}", e.what());
+    const bool is_from_all = code == ExitCode::kUsage || code == ExitCode::kData ||
+                             code == ExitCode::kDiverged ||
+                             dynamic_cast<const LossError*>(&e) != nullptr;
+    if (mpi.rank() == 0 || !is_from_all) log_error("{}", e.what());
     if (mpi.size() > 1) mpi.abort(static_cast<int>(code));
     return static_cast<int>(code);
   }

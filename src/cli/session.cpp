@@ -30,11 +30,12 @@ Progress progress_for(const std::string& wanted, const RankLayout& layout) {
 }  // namespace
 
 Session::Session(MpiRuntime& mpi, const std::string& device, const std::string& wanted_progress,
-                 double deadline_seconds, std::int64_t threads)
+                 double deadline_seconds, std::int64_t threads, bool tree_over_ranks)
     : layout(make_rank_layout(mpi)),
       progress(progress_for(wanted_progress, layout)),
-      comm(mpi.size() > 1 ? make_mpi_communicator(mpi, progress, deadline_seconds)
-                          : make_single_communicator()),
+      comm(mpi.size() > 1
+               ? make_mpi_communicator(mpi, progress, deadline_seconds, 0, tree_over_ranks)
+               : make_single_communicator()),
       stream(device_for(device)) {
   omp_set_num_threads(static_cast<int>(threads));
 }

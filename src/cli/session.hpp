@@ -16,9 +16,9 @@ namespace phalanx {
 
 /// What every subcommand that computes stands on: this rank's place, its group, its device.
 struct Session {
-  /// Collective. `progress`: auto | thread | inline. Logs the layout on rank 0.
+  /// Collective. `progress`: auto | thread | inline; `tree_over_ranks`: see make_mpi_communicator.
   Session(MpiRuntime& mpi, const std::string& device, const std::string& progress,
-          double deadline_seconds, std::int64_t threads);
+          double deadline_seconds, std::int64_t threads, bool tree_over_ranks = false);
 
   RankLayout layout;
   Progress progress;  ///< as chosen

@@ -57,17 +57,20 @@ ExitCode train_command(MpiRuntime& mpi, Arguments arguments) {
   TrainConfig config;
   OptionTable table = train_options(config);
   if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
-  Session session(mpi, config.device, config.progress, config.deadline_seconds, config.threads);
+  Session session(mpi, config.device, config.progress, config.deadline_seconds, config.threads,
+                  config.reproducible);
   if (session.is_first()) log_info("{}", session.layout.describe());
   const std::size_t cache_bytes = static_cast<std::size_t>(config.cache_mib) << 20;
   Dataset train(config.data, config.train_split, cache_bytes);
   std::optional<Dataset> test;
   if (!config.test_split.empty()) test.emplace(config.data, config.test_split, cache_bytes);
   const std::string effective = dump_config(config);
-  const TrainResult result = run_training(config, {session.layout, *session.comm, session.stream,
-                                                   train, test ? &*test : nullptr, effective});
+  const StopSignals stop(config.stop_signals);
+  const TrainResult result =
+      run_training(config, {session.layout, *session.comm, session.stream, train,
+                            test ? &*test : nullptr, effective, &stop});
   if (session.is_first()) report(config, session, result);
-  return ExitCode::kDone;
+  return result.reason == "preempted" ? ExitCode::kPreempted : ExitCode::kDone;
 }
 
 }  // namespace phalanx

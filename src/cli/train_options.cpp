@@ -137,6 +137,10 @@ void add_output(OptionTable& table, TrainConfig& c) {
            "between evaluations on the test split; 0: only at the end")
       .at_least(0);
   table
+      .add("evaluate-steps", &c.evaluate_steps, "steps",
+           "between evaluations within an epoch; 0: by epochs only")
+      .at_least(0);
+  table
       .add("checkpoint-every", &c.checkpoint_every, "epochs",
            "between checkpoints; 0: only at the end")
       .at_least(0);
@@ -158,6 +162,24 @@ void add_reproducibility(OptionTable& table, TrainConfig& c) {
            "reproducible: parts of a batch, a power of two; ranks must divide it")
       .at_least(1)
       .at_most(4096);
+}
+
+void add_troubles(OptionTable& table, TrainConfig& c) {
+  table.group("When something goes wrong");
+  table
+      .add("bad-loss", &c.bad_loss, "",
+           "a step whose loss is not finite or an outlier: end the run, or leave the step out")
+      .choices({"stop", "skip"});
+  table
+      .add("outlier-sigmas", &c.outlier_sigmas, "",
+           "a loss so many standard deviations above the last 128 steps is an outlier; 0: none is")
+      .at_least(0);
+  table
+      .add("check-divergence", &c.check_divergence, "steps",
+           "between comparisons of all parameters over ranks; 0: never")
+      .at_least(0);
+  table.add("stop-signals", &c.stop_signals, "",
+            "signals that make the run save a checkpoint and end with code 6; empty (\"\"): none");
 }
 
 void add_communication(OptionTable& table, TrainConfig& c) {
@@ -204,6 +226,7 @@ OptionTable train_options(TrainConfig& config) {
   add_batches(table, config);
   add_output(table, config);
   add_reproducibility(table, config);
+  add_troubles(table, config);
   add_communication(table, config);
   table.add_check([&config](const OptionTable& t) { check_together(config, t); });
   return table;

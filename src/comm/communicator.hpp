@@ -80,9 +80,12 @@ std::vector<std::unique_ptr<Communicator>> make_thread_communicators(
 ///
 /// `most_ranks_per_node` > 0 treats the ranks of one node as several nodes of at most that many:
 /// for tests and measurements of what runs between nodes, on one machine.
+/// `tree_over_ranks`: a power of two of ranks sums in one binary tree over ranks wherever they are placed, if need be without
+/// summing inside of nodes first.
 /// Throws    Unsupported for Progress::kThread if MPI grants less than MPI_THREAD_SERIALIZED.
 std::unique_ptr<Communicator> make_mpi_communicator(MpiRuntime& mpi, Progress progress,
                                                     double deadline_seconds,
-                                                    int most_ranks_per_node = 0);
+                                                    int most_ranks_per_node = 0,
+                                                    bool tree_over_ranks = false);
 
 }  // namespace phalanx

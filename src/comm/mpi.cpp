@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <exception>
 #include <optional>
@@ -261,7 +262,7 @@ void MessageGroup::barrier(const Call& call) {
 // exchanges with every other.
 class MpiTransport final : public Transport {
  public:
-  MpiTransport(MpiRuntime& mpi, int most_ranks_per_node);
+  MpiTransport(MpiRuntime& mpi, int most_ranks_per_node, bool tree_over_ranks);
   ~MpiTransport() override;
 
   int rank() const noexcept override { return layout_.rank; }
@@ -281,6 +282,7 @@ class MpiTransport final : public Transport {
 
  private:
   std::vector<std::string> names_in(MPI_Comm comm) const;
+  bool node_is_subtree(int members) const;
   void open_window();
   // Whether the ranks of this call all share the window. Tells the neighbours about the call in any
   // case.
@@ -299,7 +301,7 @@ class MpiTransport final : public Transport {
   int exceptions_ = std::uncaught_exceptions();
 };
 
-MpiTransport::MpiTransport(MpiRuntime& mpi, int most_ranks_per_node)
+MpiTransport::MpiTransport(MpiRuntime& mpi, int most_ranks_per_node, bool tree_over_ranks)
     : mpi_(mpi), layout_(make_rank_layout(mpi)) {
   MPI_Comm_dup(MPI_COMM_WORLD, &world_);
   MPI_Comm_set_errhandler(world_, MPI_ERRORS_RETURN);
@@ -310,11 +312,13 @@ MpiTransport::MpiTransport(MpiRuntime& mpi, int most_ranks_per_node)
   int members = 1;
   MPI_Comm_rank(node_, &place);
   MPI_Comm_size(node_, &members);
-  std::array<int, 2> range{members, -members};  // least, and minus the most
-  MPI_Allreduce(MPI_IN_PLACE, range.data(), 2, MPI_INT, MPI_MIN, world_);
+  // The least of each over all ranks: members, minus the members, whether a node is a subtree.
+  std::array<int, 3> range{members, -members, node_is_subtree(members) ? 1 : 0};
+  MPI_Allreduce(MPI_IN_PLACE, range.data(), 3, MPI_INT, MPI_MIN, world_);
   one_node_ = members == layout_.size;
   const bool equal_nodes = range[0] == -range[1];
   if (members == 1 || !equal_nodes) return;
+  if (tree_over_ranks && !one_node_ && range[2] == 0) return;
   open_window();
   MPI_Comm_split(world_, place, layout_.rank, &column_);
   across_.emplace(column_, names_in(column_));
@@ -327,6 +331,15 @@ MpiTransport::~MpiTransport() {
   for (MPI_Comm* comm : {&column_, &node_, &world_}) {
     if (*comm != MPI_COMM_NULL) MPI_Comm_free(comm);
   }
+}
+
+// Whether the ranks of this node, summed by themselves, are a part of the tree over all ranks.
+bool MpiTransport::node_is_subtree(int members) const {
+  std::array<int, 2> ends{layout_.rank, -layout_.rank};  // first, and minus the last
+  MPI_Allreduce(MPI_IN_PLACE, ends.data(), 2, MPI_INT, MPI_MIN, node_);
+  const int first = ends[0], last = -ends[1];
+  return std::has_single_bit(static_cast<unsigned>(members)) && last - first + 1 == members &&
+         first % members == 0;
 }
 
 std::vector<std::string> MpiTransport::names_in(MPI_Comm comm) const {
@@ -391,11 +404,12 @@ void MpiTransport::barrier(const Call& call) {
 
 std::unique_ptr<Communicator> make_mpi_communicator(MpiRuntime& mpi, Progress progress,
                                                     double deadline_seconds,
-                                                    int most_ranks_per_node) {
+                                                    int most_ranks_per_node, bool tree_over_ranks) {
   require<Unsupported>(progress == Progress::kInline || mpi.serves_threads(),
                        "this MPI serves one thread only: use progress 'inline'");
-  return make_host_communicator(std::make_unique<MpiTransport>(mpi, most_ranks_per_node), progress,
-                                deadline_seconds);
+  return make_host_communicator(
+      std::make_unique<MpiTransport>(mpi, most_ranks_per_node, tree_over_ranks), progress,
+      deadline_seconds);
 }
 
 }  // namespace phalanx

@@ -66,6 +66,18 @@ class CommError : public Error {
   using Error::Error;
 };
 
+/// The loss is not finite or an outlier; every rank knows.
+class LossError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Ranks that should hold the same parameters do not; every rank knows.
+class DivergenceError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// A file could not be read or written: missing, no permission, disk full.
 class IoError : public Error {
  public:
@@ -80,6 +92,9 @@ enum class ExitCode : int {
   kData = 3,      ///< a data set, checkpoint or other input file is malformed
   kIo = 4,        ///< a file could not be written or read (disk full, permissions)
   kPeerLost = 5,  ///< another rank failed or did not answer in time
+  kPreempted =
+      6,  ///< asked to stop by a signal; a checkpoint was written, the same command goes on from it
+  kDiverged = 7,  ///< ranks hold different parameters
 };
 
 /// Throws E with `what` and the place of the call unless `ok`. Stays in every build type.

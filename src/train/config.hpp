@@ -67,6 +67,7 @@ struct TrainConfig {
 
   // what is written when
   std::int64_t evaluate_every = 1;    ///< epochs; 0: only at the end
+  std::int64_t evaluate_steps = 0;    ///< steps; 0: by epochs only
   std::int64_t checkpoint_every = 1;  ///< epochs; 0: only at the end
   std::int64_t checkpoint_steps = 0;  ///< steps; 0: by epochs only
   std::int64_t keep = 3;              ///< newest checkpoints kept beside the best
@@ -75,6 +76,15 @@ struct TrainConfig {
   // same bits
   bool reproducible = false;        ///< parameters do not depend on the number of ranks
   std::int64_t virtual_shards = 8;  ///< reproducible: parts of a batch, each computed by itself
+
+  // when something goes wrong
+  std::string bad_loss =
+      "stop";  ///< stop | skip: what to do about a step whose loss is not finite or an outlier
+  double outlier_sigmas =
+      0.0;  ///< a loss so many standard deviations above the last 128 is bad; 0: none is
+  std::int64_t check_divergence =
+      1000;  ///< steps between comparisons of all parameters over ranks; 0: never
+  std::string stop_signals = "USR1 TERM";  ///< save a checkpoint and end with ExitCode::kPreempted
 
   // communication
   std::string progress = "auto";    ///< auto | thread | inline

@@ -10,12 +10,31 @@ namespace phalanx {
 namespace {
 
 /// Keys that a continued run may change.
-constexpr std::string_view kMayChange[] = {
-    "output",         "device",           "threads",          "data",
-    "test-split",     "cache-mib",        "prefetch",         "epochs",
-    "max-steps",      "max-seconds",      "stop-loss",        "early-stop",
-    "evaluate-every", "checkpoint-every", "checkpoint-steps", "keep",
-    "log-every",      "progress",         "bucket-mib",       "deadline-seconds"};
+constexpr std::string_view kMayChange[] = {"output",
+                                           "device",
+                                           "threads",
+                                           "data",
+                                           "test-split",
+                                           "cache-mib",
+                                           "prefetch",
+                                           "epochs",
+                                           "max-steps",
+                                           "max-seconds",
+                                           "stop-loss",
+                                           "early-stop",
+                                           "bad-loss",
+                                           "outlier-sigmas",
+                                           "check-divergence",
+                                           "stop-signals",
+                                           "evaluate-steps",
+                                           "evaluate-every",
+                                           "checkpoint-every",
+                                           "checkpoint-steps",
+                                           "keep",
+                                           "log-every",
+                                           "progress",
+                                           "bucket-mib",
+                                           "deadline-seconds"};
 
 /// The settings of an effective configuration; repeated keys are joined.
 std::map<std::string, std::string> settings(const std::string& config) {

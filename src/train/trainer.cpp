@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <optional>
+#include <span>
 
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "formats/atomic_file.hpp"
 #include "formats/checkpoint.hpp"
+#include "train/divergence.hpp"
 #include "train/resume.hpp"
 #include "train/run_outputs.hpp"
 #include "train/schedule.hpp"
@@ -77,6 +80,32 @@ const TrainConfig& check_ranks(const TrainConfig& config, const RankLayout& layo
 struct Interval {
   Clock::time_point begin = Clock::now();
   double loss = 0, correct = 0, samples = 0, communication = 0, exposed = 0, wait_before = 0;
+};
+
+/// The mean losses of the last steps.
+class RecentLosses {
+ public:
+  void add(double loss) {
+    if (losses_.size() < kMost)
+      losses_.push_back(loss);
+    else
+      losses_[next_] = loss;
+    next_ = (next_ + 1) % kMost;
+  }
+  /// `sigmas` standard deviations above their mean; infinity if 0, or before there are enough of them.
+  double limit(double sigmas) const {
+    if (sigmas == 0 || losses_.size() < kMost) return std::numeric_limits<double>::infinity();
+    double sum = 0, squares = 0;
+    for (double loss : losses_) sum += loss;
+    const double mean = sum / static_cast<double>(kMost);
+    for (double loss : losses_) squares += (loss - mean) * (loss - mean);
+    return mean + sigmas * std::sqrt(squares / static_cast<double>(kMost));
+  }
+
+ private:
+  static constexpr std::size_t kMost = 128;
+  std::vector<double> losses_;
+  std::size_t next_ = 0;
 };
 
 class Trainer {
@@ -203,18 +232,51 @@ class Trainer {
     const auto begin = Clock::now();
     const bool log_now = (record_.step + 1) % config_.log_every == 0;
     const StepReport report =
-        step_.run(train_, record_.step, schedule_->rate(record_.step), log_now);
+        step_.run(train_, record_.step,
+                  {.learning_rate = schedule_->rate(record_.step),
+                   .want_norm = log_now,
+                   .stop = context_.stop != nullptr && context_.stop->raised(),
+                   .loss_limit = recent_losses_.limit(config_.outlier_sigmas)});
     training_seconds_ += seconds_since(begin);
-    if (!std::isfinite(report.loss_sum))
-      throw Error(fmt::format(
-          "the loss of step {} (epoch {}) is {}: lower learning-rate or set clip-norm; the last "
-          "checkpoint is kept",
-          record_.step, record_.epoch, report.loss_sum));
-    account(report);
+    if (report.is_bad)
+      handle_bad_step(report);
+    else
+      account(report);
     const bool epoch_ends = advance();
-    if (log_now) write_interval(report);
+    if (log_now && !report.is_bad) write_interval(report);
     outputs_->progress({record_.step, epochs_done(), mean_loss_, rate_}, now());
+    if (report.stop_requested) result_.reason = "preempted";
     decide(epoch_ends);
+  }
+
+  /// Nothing was updated. Which samples it was: by their places in the epoch's order, and on the ranks whose own loss is
+  /// to blame by their numbers in the data set.
+  void handle_bad_step(const StepReport& report) {
+    const std::int64_t first = record_.step_in_epoch * config_.batch_size;
+    const std::string what = fmt::format(
+        "the loss of step {} (epoch {}, samples {} to {} of its order) is {:g}", record_.step,
+        record_.epoch, first, first + report.samples - 1,
+        report.loss_sum / static_cast<double>(std::max<std::int64_t>(report.samples, 1)));
+    if (report.first_bad_row >= 0) {
+      const std::span rows(report.bad_rows);
+      log_warning("step {}: not finite on this rank, for samples {} to {}; in the data set {}{}",
+                  record_.step, first + report.first_bad_row,
+                  first + report.first_bad_row + std::ssize(rows) - 1,
+                  fmt::join(rows.first(std::min(rows.size(), kMostRowsNamed)), ", "),
+                  rows.size() > kMostRowsNamed
+                      ? fmt::format(" and {} more", rows.size() - kMostRowsNamed)
+                      : "");
+    }
+    if (config_.bad_loss == "stop")
+      throw LossError(what +
+                      ": lower learning-rate, or set clip-norm, or bad-loss = skip; the last "
+                      "checkpoint is kept");
+    ++result_.skipped_steps;
+    if (++skipped_in_a_row_ == kMostSkipped)
+      throw LossError(
+          fmt::format("{}, and {} steps before it were as bad; the last checkpoint is kept", what,
+                      kMostSkipped - 1));
+    if (context_.layout.rank == 0) log_warning("{}; left out", what);
   }
 
   void account(const StepReport& report) {
@@ -229,6 +291,8 @@ class Trainer {
     record_.epoch_loss_sum += report.loss_sum;
     record_.epoch_samples += report.samples;
     mean_loss_ = report.loss_sum / static_cast<double>(std::max<std::int64_t>(report.samples, 1));
+    recent_losses_.add(mean_loss_);
+    skipped_in_a_row_ = 0;
     rate_ = training_seconds_ > 0 ? samples_ / training_seconds_ : 0;
   }
 
@@ -268,26 +332,38 @@ class Trainer {
       record_.epoch_loss_sum = 0;
       record_.epoch_samples = 0;
     }
-    if (record_.step >= total_steps_)
-      result_.reason =
-          config_.max_steps > 0 && total_steps_ == config_.max_steps ? "max-steps" : "epochs";
-    else if (epoch_ends && config_.stop_loss > 0 && epoch_loss <= config_.stop_loss)
-      result_.reason = "stop-loss";
-    else if (config_.max_seconds > 0 && time_is_up())
-      result_.reason = "max-seconds";
+    const bool is_preempted = result_.reason == "preempted";
+    if (!is_preempted) result_.reason = reason_to_end(epoch_ends, epoch_loss);
     const bool ends = !result_.reason.empty();
-    const bool evaluate_now = test_ && (ends || (epoch_ends && config_.evaluate_every > 0 &&
-                                                 record_.epoch % config_.evaluate_every == 0));
+    const bool evaluate_now =
+        test_ && !is_preempted &&
+        (ends ||
+         (epoch_ends && config_.evaluate_every > 0 &&
+          record_.epoch % config_.evaluate_every == 0) ||
+         (config_.evaluate_steps > 0 && record_.step % config_.evaluate_steps == 0));
     const bool save_now =
         ends ||
         (epoch_ends && config_.checkpoint_every > 0 &&
          record_.epoch % config_.checkpoint_every == 0) ||
         (config_.checkpoint_steps > 0 && record_.step % config_.checkpoint_steps == 0);
+    if (context_.comm.size() > 1 && config_.check_divergence > 0 &&
+        (ends || record_.step % config_.check_divergence == 0))
+      check_divergence(network_.parameters(), network_.cut_weight(), context_.layout, context_.comm,
+                       context_.stream);
     if (evaluate_now || save_now) average_states();
     bool is_best = false;
     if (evaluate_now) is_best = evaluate_and_compare();
     if (save_now || is_best) save(is_best, save_now);
     if (evaluate_now || save_now || is_best) interval_ = {.wait_before = train_.wait_seconds()};
+  }
+
+  /// Empty: there is none.
+  std::string reason_to_end(bool epoch_ends, double epoch_loss) {
+    if (record_.step >= total_steps_)
+      return config_.max_steps > 0 && total_steps_ == config_.max_steps ? "max-steps" : "epochs";
+    if (epoch_ends && config_.stop_loss > 0 && epoch_loss <= config_.stop_loss) return "stop-loss";
+    if (config_.max_seconds > 0 && time_is_up()) return "max-seconds";
+    return {};
   }
 
   /// Rank 0's clock decides for all.
@@ -360,7 +436,7 @@ class Trainer {
   void finish() {
     if (result_.checkpoint.empty()) result_.checkpoint = folder_.path_of_step(record_.step);
     if (record_.has_best) result_.best_checkpoint = folder_.best_path();
-    if (result_.test.samples == 0 && test_)
+    if (result_.test.samples == 0 && test_ && result_.reason != "preempted")
       result_.test = evaluate(network_, *test_, context_.comm, context_.stream,
                               parameter_version(record_.step));
     result_.steps = record_.step;
@@ -394,6 +470,10 @@ class Trainer {
   double training_seconds_ = 0;  // trained by this process
   double samples_ = 0, communication_seconds_ = 0, exposed_seconds_ = 0;
   double mean_loss_ = 0, rate_ = 0;
+  RecentLosses recent_losses_;
+  static constexpr int kMostSkipped = 10;
+  static constexpr std::size_t kMostRowsNamed = 16;
+  int skipped_in_a_row_ = 0;
 };
 
 }  // namespace

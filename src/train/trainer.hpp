@@ -9,16 +9,19 @@
 #include "models/run_record.hpp"
 #include "train/config.hpp"
 #include "train/evaluate.hpp"
+#include "train/stop_signals.hpp"
 
 namespace phalanx {
 
 /// How a training run ended.
 struct TrainResult {
-  std::string reason;      ///< "epochs", "max-steps", "max-seconds", "stop-loss", "early-stop"
-  std::int64_t steps = 0;  ///< done in all
-  std::int64_t resumed_from = 0;  ///< step; 0: started anew
-  double train_loss = 0;          ///< of the last epoch
-  Evaluation test;                ///< of the last evaluation
+  std::string
+      reason;  ///< "epochs", "max-steps", "max-seconds", "stop-loss", "early-stop", "preempted"
+  std::int64_t steps = 0;          ///< done in all
+  std::int64_t skipped_steps = 0;  ///< left out by this process, for their loss
+  std::int64_t resumed_from = 0;   ///< step; 0: started anew
+  double train_loss = 0;           ///< of the last epoch
+  Evaluation test;                 ///< of the last evaluation
   double seconds =
       0;  ///< of training, earlier parts of a resumed run included, evaluation excluded
   double samples_per_second = 0;  ///< of this process's training
@@ -35,8 +38,9 @@ struct TrainContext {
   Communicator& comm;
   Stream& stream;
   RowSource& train;
-  RowSource* test = nullptr;  ///< null: no evaluation
-  std::string config_text;    ///< as --dump-config prints it
+  RowSource* test = nullptr;          ///< null: no evaluation
+  std::string config_text;            ///< as --dump-config prints it
+  const StopSignals* stop = nullptr;  ///< null: nothing can ask the run to end
 };
 
 /// Trains from the configuration: resumes by itself from the newest whole checkpoint in config.output, evaluates, writes

@@ -53,7 +53,9 @@ void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool i
   executor.feed("dloss", {&seed_, {DType::kF32, Shape{}}});
   executor.run(options);
   has_gradients_ = true;
-  report.loss_sum += static_cast<double>(*executor.output("loss").as<float>());
+  const auto loss = static_cast<double>(*executor.output("loss").as<float>());
+  note_own_loss(loss, batch.slice, report);
+  report.loss_sum += loss;
   report.correct += correct(executor.output("logits"), batch.y);
 }
 
@@ -147,6 +149,8 @@ void TrainingStep::run_reproducibly(Loader& loader, std::int64_t step, StepRepor
     const Batch& batch = loader.next();
     report.samples = batch.slice.global_rows;
     run_shards(batch, step);
+    note_own_loss(static_cast<double>(tail()[0]), batch.slice, report);
+    tail()[2] = report.stop_requested ? 1.0f : 0.0f;
     if (reducer_) report.overlap += reducer_->finish(stream_);
     if (config_.accumulate == 1) break;
     const std::array<const void*, 2> parts{sum_of_micro_batches_.view().data, arena.data};
@@ -156,7 +160,7 @@ void TrainingStep::run_reproducibly(Loader& loader, std::int64_t step, StepRepor
   if (config_.accumulate > 1) copy(sum_of_micro_batches_.view(), arena, stream_);
   report.loss_sum = static_cast<double>(tail()[0]);
   report.correct = static_cast<double>(tail()[1]);
-  update_states();
+  report.stop_requested = tail()[2] > 0;
 }
 
 /// Of all parameters, also where this rank holds columns of one only.
@@ -179,17 +183,44 @@ void TrainingStep::run_and_sum(Loader& loader, std::int64_t step, StepReport& re
   }
   const TensorView arena = network_.gradients();
   if (!has_gradients_) std::fill_n(arena.as<float>(), arena.numel(), 0.0f);
-  if (!reducer_) return;
-  tail()[0] = static_cast<float>(report.loss_sum);
-  tail()[1] = static_cast<float>(report.correct);
-  report.overlap = reducer_->finish(stream_);
-  report.loss_sum = static_cast<double>(tail()[0]);
-  report.correct = static_cast<double>(tail()[1]);
+  if (reducer_) {
+    tail()[0] = static_cast<float>(report.loss_sum);
+    tail()[1] = static_cast<float>(report.correct);
+    tail()[2] = report.stop_requested ? 1.0f : 0.0f;
+    report.overlap = reducer_->finish(stream_);
+    report.loss_sum = static_cast<double>(tail()[0]);
+    report.correct = static_cast<double>(tail()[1]);
+    report.stop_requested = tail()[2] > 0;
+  } else if (comm_.size() > 1) {  // by columns: every rank has seen every row
+    float stop = report.stop_requested ? 1.0f : 0.0f;
+    comm_.all_reduce({&stop, {DType::kF32, Shape{1}}}, ReduceOp::kMax, stream_);
+    report.stop_requested = stop > 0;
+  }
 }
 
-StepReport TrainingStep::run(Loader& loader, std::int64_t step, double learning_rate,
-                             bool want_norm) {
+void TrainingStep::note_own_loss(double loss, const BatchSlice& slice, StepReport& report) const {
+  if (std::isfinite(loss) || report.first_bad_row >= 0) return;
+  report.first_bad_row = slice.first_row;
+  report.bad_rows = slice.rows;
+}
+
+// Running statistics have been updated when the loss is known.
+void TrainingStep::keep_states() {
+  if (config_.bad_loss != "skip") return;
+  const TensorView states = network_.parameters().states();
+  if (states_before_.view().data == nullptr) states_before_ = Tensor(states.type, stream_);
+  copy(states, states_before_.view(), stream_);
+}
+
+void TrainingStep::restore_states() {
+  if (config_.bad_loss == "skip")
+    copy(states_before_.view(), network_.parameters().states(), stream_);
+}
+
+StepReport TrainingStep::run(Loader& loader, std::int64_t step, const Request& request) {
   StepReport report;
+  report.stop_requested = request.stop;
+  keep_states();
   if (config_.reproducible)
     run_reproducibly(loader, step, report);
   else
@@ -197,13 +228,22 @@ StepReport TrainingStep::run(Loader& loader, std::int64_t step, double learning_
   ParameterSet& parameters = network_.parameters();
   const TensorView gradients{network_.gradients().data, parameters.parameters().type};
   double scale = 1;
-  if (config_.clip_norm > 0 || want_norm) {
+  if (config_.clip_norm > 0 || request.want_norm) {
     report.gradient_norm = gradient_norm(gradients);
     if (config_.clip_norm > 0 && report.gradient_norm > config_.clip_norm)
       scale = config_.clip_norm / report.gradient_norm;
   }
-  optimizer_.update({parameters.parameters(), gradients, parameters.copies()}, learning_rate, scale,
-                    step, stream_);
+  const double mean =
+      report.loss_sum / static_cast<double>(std::max<std::int64_t>(report.samples, 1));
+  report.is_bad =
+      !std::isfinite(mean) || mean > request.loss_limit || !std::isfinite(report.gradient_norm);
+  if (report.is_bad) {
+    restore_states();
+    return report;
+  }
+  if (config_.reproducible) update_states();
+  optimizer_.update({parameters.parameters(), gradients, parameters.copies()},
+                    request.learning_rate, scale, step, stream_);
   parameters.set_copies_version(parameter_version(step + 1));
   return report;
 }

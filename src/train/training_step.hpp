@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <limits>
 #include <memory>
+#include <vector>
 
 #include "comm/gradient_reducer.hpp"
 #include "data/loader.hpp"
@@ -12,10 +14,15 @@ namespace phalanx {
 
 /// What one optimizer step says about itself; equal on every rank but for the times.
 struct StepReport {
-  double loss_sum = 0;       ///< over the samples of the global batch
-  double correct = 0;        ///< classifiers: right answers
-  std::int64_t samples = 0;  ///< of the global batch
-  double gradient_norm = 0;  ///< global, before clipping; only if clipping is on or `want_norm`
+  double loss_sum = 0;          ///< over the samples of the global batch
+  double correct = 0;           ///< classifiers: right answers
+  std::int64_t samples = 0;     ///< of the global batch
+  double gradient_norm = 0;     ///< global, before clipping; only if clipping is on or `want_norm`
+  bool is_bad = false;          ///< the loss was not finite or above the limit: nothing was updated
+  bool stop_requested = false;  ///< by any rank
+  std::int64_t first_bad_row =
+      -1;  ///< of this rank's rows in the global batch, if its own loss is not finite
+  std::vector<std::int64_t> bad_rows;  ///< the same rows by their numbers in the data set
   OverlapTimes overlap;
 };
 
@@ -40,11 +47,21 @@ class TrainingStep {
   TrainingStep(const TrainConfig& config, Network& network, Optimizer& optimizer,
                Communicator& comm, Stream& stream);
 
+  struct Request {
+    double learning_rate = 0;
+    bool want_norm = false;
+    bool stop = false;  ///< this rank was asked to end; travels to all ranks with the gradients
+    double loss_limit =
+        std::numeric_limits<double>::infinity();  ///< of the mean loss; above it the step is bad
+  };
   /// `step` counts optimizer steps from 0. Takes config.accumulate micro-batches from the loader.
-  StepReport run(Loader& loader, std::int64_t step, double learning_rate, bool want_norm);
+  StepReport run(Loader& loader, std::int64_t step, const Request& request);
 
  private:
   double gradient_norm(ConstTensorView gradients);
+  void note_own_loss(double loss, const BatchSlice& slice, StepReport& report) const;
+  void keep_states();
+  void restore_states();
   void run_micro_batch(const Batch& batch, std::int64_t step, bool is_last, StepReport& report);
   RunOptions run_options(const Batch& batch, std::int64_t step, bool reduces);
   void run_and_sum(Loader& loader, std::int64_t step, StepReport& report);
@@ -68,6 +85,7 @@ class TrainingStep {
   std::int64_t local_shards_ = 0;   // reproducible: of this rank
   std::int64_t states_summed_ = 0;  // reproducible: shards of this step, over all ranks
   Tensor sum_of_micro_batches_;     // reproducible, with several
+  Tensor states_before_;            // where a bad step is left out
 };
 
 }  // namespace phalanx

@@ -12,6 +12,7 @@
 
 #include "comm/rank_layout.hpp"
 #include "mpi_main.hpp"
+#include "train/divergence.hpp"
 #include "train/evaluate.hpp"
 #include "train/trainer.hpp"
 #include "train/training_step.hpp"
@@ -97,7 +98,8 @@ Trained train(const TrainConfig& config, RowSource& source, const RankLayout& la
   loader.begin(0);
   Trained result;
   for (int i = 0; i < steps; ++i) {
-    const StepReport report = step.run(loader, i, config.learning_rate, true);
+    const StepReport report =
+        step.run(loader, i, {.learning_rate = config.learning_rate, .want_norm = true});
     result.loss = report.loss_sum / static_cast<double>(report.samples);
   }
   loader.end();
@@ -251,6 +253,32 @@ TEST(Training, ByOwnedRowsSeesEverySampleOncePerEpoch) {
     EXPECT_THAT(seen, ::testing::Each(1.0f)) << partition;
     EXPECT_TRUE(std::isfinite(train(config, source, layout, *comm, 5).loss));
   }
+}
+
+TEST(Divergence, IsFoundAndNamedOnEveryRank) {
+  const RankLayout layout = make_rank_layout(test_mpi());
+  if (layout.size == 1) return;
+  const auto comm = make_mpi_communicator(test_mpi(), Progress::kInline, 60);
+  Stream stream{Device{}};
+  Blobs source(8, Shape{7}, TargetKind::kClass);
+  Network network({.model = model_spec(mlp(), source.info()), .loss = "softmax_cross_entropy"}, 8,
+                  stream);
+  network.initialise(1);
+  check_divergence(network.parameters(), "", layout, *comm, stream);
+  auto* bias = network.parameters().parameter("dense2.bias").as<float>();
+  const float before = bias[1];
+  if (layout.rank == 1) bias[1] = std::nextafter(before, 1.0f);  // one bit
+  try {
+    check_divergence(network.parameters(), "", layout, *comm, stream);
+    ADD_FAILURE() << "not found";
+  } catch (const DivergenceError& e) {
+    // Of two, none is more common; rank 0's value counts.
+    EXPECT_EQ(std::string(e.what()),
+              "ranks hold different parameters: 'dense2.bias' on rank 1 on " + layout.hosts[1]);
+  }
+  check_divergence(network.parameters(), "dense2.bias", layout, *comm, stream);
+  bias[1] = before;
+  check_divergence(network.parameters(), "", layout, *comm, stream);
 }
 
 // --- reproducible: the same bits

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A signal makes a run save and end; a step with a bad loss ends it or is left out; ranks come and go without a trace."""
+
+import os
+import signal
+
+from resume_test import ADAMW, LONG, NETWORK, SGD
+from support import assert_same_checkpoint, h5py, read_checkpoint, results_in_metrics, run_tests, wait_until
+
+PREEMPTED = 6
+
+
+def preempt(t, command, ranks, after_step, output="parts", number=signal.SIGUSR1):
+    """Sends a signal to the last rank only, once a checkpoint of after_step or later exists."""
+    job = t.start(*command, ranks=ranks)
+    pids = job.rank_pids()
+    wait_until(lambda: t.newest_step(output) >= after_step or not job.is_running(), 60, f"step {after_step} is saved")
+    os.kill(pids[-1], number)
+    result = job.wait(20)
+    assert result.code == PREEMPTED, f"expected exit code {PREEMPTED}, found {result.code}; it wrote:\n{result.text}"
+    step = t.newest_step(output)
+    result.says(f"training ended: preempted after {step} steps", f"step_{step:09}.h5")
+    return step
+
+
+def test_signal_to_one_of_two_ranks_saves_a_checkpoint_and_the_run_goes_on_with_the_same_bits(t):
+    h5py()
+    config = t.config(NETWORK + ADAMW + LONG + f"data = {t.images()}\n")
+    whole, parts = (["train", config, "--output", t.path(output)] for output in ("whole", "parts"))
+    t.run(*whole, ranks=2)
+    step = preempt(t, parts, 2, 60)
+    t.run(*parts, ranks=2).says(f"resuming from .*: step {step}, ")
+    assert_same_checkpoint(t.newest("whole"), t.newest("parts"))
+
+
+def test_signals_are_a_setting(t):
+    config = t.config(NETWORK + SGD + LONG + f"stop-signals = USR2\ndata = {t.images()}\n")
+    preempt(t, ["train", config, "--output", t.path("parts")], 0, 20, number=signal.SIGUSR2)
+    t.run("train", config, "--output", t.path("new"), "--stop-signals", "USR1 KILL", code=2).says(
+        "stop-signals: expected names out of USR1, USR2, TERM, INT, HUP, XCPU, found 'KILL'")
+
+
+def test_reproducible_run_that_changes_its_number_of_ranks_ends_with_the_bits_of_one_that_did_not(t):
+    h5py()
+    config = t.config(NETWORK + ADAMW + LONG + f"reproducible = true\nvirtual-shards = 4\ndata = {t.images(train=203)}\n")
+    whole, parts = (["train", config, "--output", t.path(output)] for output in ("whole", "parts"))
+    t.run(*whole)
+    preempt(t, parts, 4, 40)
+    preempt(t, parts, 1, 160)
+    t.run(*parts, ranks=2)
+    assert read_checkpoint(t.newest("parts"))[1]["position"]["step"] == 520
+    assert_same_checkpoint(t.newest("whole"), t.newest("parts"))
+
+
+def test_loss_that_is_not_finite_ends_the_run_and_names_the_samples(t):
+    config = t.config(NETWORK + f"batch-size = 16\nlearning-rate = 1e30\ndata = {t.images()}\n")
+    for ranks in (0, 2):
+        t.run("train", config, "--output", t.path(f"run{ranks}"), ranks=ranks, code=1).says(
+            r"not finite on this rank, for samples \d+ to \d+; in the data set \d+, \d+",
+            r"the loss of step \d+ \(epoch 0, samples \d+ to \d+ of its order\) is -?(nan|inf): lower learning-rate")
+
+
+def test_steps_with_a_bad_loss_are_left_out_on_request_but_not_for_ever(t):
+    config = t.config(NETWORK + f"batch-size = 16\nlearning-rate = 1e30\nbad-loss = skip\ndata = {t.images()}\n")
+    t.run("train", config, "--output", t.path("run"), ranks=2, code=1).says(
+        r"samples \d+ to \d+ of its order\) is -?(nan|inf); left out", "and 9 steps before it were as bad")
+
+
+def test_evaluation_every_few_steps_writes_a_line_each(t):
+    config = t.config(NETWORK + SGD + f"batch-size = 16\nepochs = 2\nevaluate-steps = 5\ndata = {t.images()}\n")
+    t.run("train", config, "--output", t.path("run"), ranks=2)
+    steps = [line["step"] for line in results_in_metrics(t.path("run/metrics.jsonl")) if line["split"] == "test"]
+    assert steps == [5, 10, 13, 15, 20, 25, 26], steps
+
+
+if __name__ == "__main__":
+    run_tests(globals())
