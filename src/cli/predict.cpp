@@ -68,6 +68,30 @@ ExitCode predict_command(MpiRuntime& mpi, Arguments arguments) {
   return ExitCode::kDone;
 }
 
+namespace {
+
+/// Rows are labels, columns answers; only where it fits a terminal.
+void print_confusion(const Evaluation& e, const std::vector<std::string>& class_names) {
+  constexpr std::int64_t kMost = 16;
+  if (e.classes == 0 || e.classes > kMost) return;
+  const auto name = [&](std::int64_t c) {
+    const auto i = static_cast<std::size_t>(c);
+    return static_cast<std::int64_t>(class_names.size()) == e.classes ? class_names[i]
+                                                                      : fmt::format("{}", c);
+  };
+  fmt::print("\n  {:<16}", "label \\ answer");
+  for (std::int64_t c = 0; c < e.classes; ++c) fmt::print(" {:>7.7}", name(c));
+  fmt::print("\n");
+  for (std::int64_t label = 0; label < e.classes; ++label) {
+    fmt::print("  {:<16.16}", name(label));
+    for (std::int64_t answer = 0; answer < e.classes; ++answer)
+      fmt::print(" {:>7}", e.confusion[static_cast<std::size_t>(label * e.classes + answer)]);
+    fmt::print("\n");
+  }
+}
+
+}  // namespace
+
 ExitCode evaluate_command(MpiRuntime& mpi, Arguments arguments) {
   std::string checkpoint, data, split = "test";
   std::int64_t batch_size = 256, cache_mib = 4096;
@@ -105,12 +129,16 @@ ExitCode evaluate_command(MpiRuntime& mpi, Arguments arguments) {
              fmt::format("{} in {} ({:.0f} samples/s)", e.samples, human_seconds(e.seconds),
                          static_cast<double>(e.samples) / e.seconds));
   print_line("loss", fmt::format("{:.6f}", e.loss));
-  if (e.is_classifier) {
-    print_line("accuracy", fmt::format("{:.4f}", e.accuracy));
-  } else {
+  if (!e.is_classifier) {
     print_line("mean abs. error", fmt::format("{:.6g}", e.mean_absolute_error));
     print_line("R2", fmt::format("{:.4f}", e.r2));
+    return ExitCode::kDone;
   }
+  print_line("accuracy", fmt::format("{:.4f}", e.accuracy));
+  if (e.top5_accuracy > 0) print_line("top-5 accuracy", fmt::format("{:.4f}", e.top5_accuracy));
+  if (e.classes > 0) print_line(e.classes == 2 ? "F1" : "F1, mean", fmt::format("{:.4f}", e.f1));
+  if (e.perplexity > 0) print_line("perplexity", fmt::format("{:.4f}", e.perplexity));
+  print_confusion(e, dataset.info().class_names);
   return ExitCode::kDone;
 }
 

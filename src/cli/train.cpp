@@ -14,6 +14,19 @@
 namespace phalanx {
 namespace {
 
+void print_straggler(const RankLayout& layout, const std::vector<RankTimes>& ranks) {
+  const Straggler slowest = find_straggler(ranks);
+  const auto r = static_cast<std::size_t>(slowest.rank);
+  const StepTime& t = ranks[r].median;
+  print_line(
+      "slowest rank",
+      fmt::format(
+          "{} on {}, {:.0f} % above the median rank (median step: data {:.1f}, compute {:.1f}, "
+          "communication {:.1f} ms)",
+          slowest.rank, layout.hosts[r], 100 * slowest.excess, 1e3 * static_cast<double>(t.data),
+          1e3 * static_cast<double>(t.compute), 1e3 * static_cast<double>(t.communication)));
+}
+
 void report(const TrainConfig& config, const Session& session, const TrainResult& result) {
   fmt::print("\ntraining ended: {} after {} steps\n", result.reason, result.steps);
   if (result.test.samples > 0) {
@@ -44,6 +57,7 @@ void report(const TrainConfig& config, const Session& session, const TrainResult
               100 * result.exposed_share, 100 * result.hidden_share,
               session.progress == Progress::kThread ? "progress = thread" : "progress = inline"));
     print_line("data wait", fmt::format("{:.1f} % of the time", 100 * result.wait_share));
+    if (session.layout.size > 1) print_straggler(session.layout, result.ranks);
   }
   print_line("checkpoint", result.checkpoint);
   if (!result.best_checkpoint.empty()) print_line("best", result.best_checkpoint);

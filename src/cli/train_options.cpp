@@ -141,6 +141,11 @@ void add_output(OptionTable& table, TrainConfig& c) {
            "between evaluations within an epoch; 0: by epochs only")
       .at_least(0);
   table
+      .add("best-metric", &c.best_metric, "",
+           "of an evaluation: decides which checkpoint is the best; auto: accuracy, or loss")
+      .choices({"auto", "loss", "accuracy", "f1", "top5_accuracy", "perplexity",
+                "mean_absolute_error", "r2"});
+  table
       .add("checkpoint-every", &c.checkpoint_every, "epochs",
            "between checkpoints; 0: only at the end")
       .at_least(0);

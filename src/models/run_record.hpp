@@ -30,7 +30,7 @@ struct RunRecord {
   std::int64_t epoch = 0;          ///< epoch of the next step
   std::int64_t step_in_epoch = 0;  ///< the next step
   double seconds = 0;              ///< trained so far
-  std::string best_metric;         ///< "accuracy" or "loss"
+  std::string best_metric;         ///< see metrics_of
   bool has_best = false;
   double best_value = 0;
   std::int64_t evaluations_since_best = 0;

@@ -68,6 +68,7 @@ struct TrainConfig {
   // what is written when
   std::int64_t evaluate_every = 1;    ///< epochs; 0: only at the end
   std::int64_t evaluate_steps = 0;    ///< steps; 0: by epochs only
+  std::string best_metric = "auto";   ///< of an evaluation: decides which checkpoint is the best
   std::int64_t checkpoint_every = 1;  ///< epochs; 0: only at the end
   std::int64_t checkpoint_steps = 0;  ///< steps; 0: by epochs only
   std::int64_t keep = 3;              ///< newest checkpoints kept beside the best

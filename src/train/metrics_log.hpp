@@ -36,6 +36,7 @@ struct MetricsLine {
 /// and then what the caller gives. The trainer uses
 ///   loss                   mean per sample since the last line, or over the whole split
 ///   accuracy               share of right answers, 0 to 1
+///   f1, top5_accuracy, perplexity, mean_absolute_error, r2     of a whole split, where they fit (see Evaluation)
 ///   learning_rate          of the last step
 ///   gradient_norm          global, before clipping, of the last step
 ///   samples_per_second     over all ranks, since the last line

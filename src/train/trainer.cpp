@@ -146,6 +146,7 @@ class Trainer {
   TrainResult run() {
     network_.initialise(static_cast<std::uint64_t>(config_.seed));
     start_record();
+    check_best_metric();
     resume();
     open_outputs();
     train_.begin(record_.epoch, record_.step_in_epoch);
@@ -161,6 +162,17 @@ class Trainer {
   const ColumnShards* shards() const noexcept { return shards_ ? &*shards_ : nullptr; }
 
   // --- start
+
+  /// A metric that the task does not have is refused before the first step.
+  void check_best_metric() const {
+    const bool has_classes = loss_ == "softmax_cross_entropy";
+    const bool has_five = has_classes && network_.options().model.outputs > 5;
+    (void)metric_of({.top5_accuracy = has_five ? 1.0 : 0.0,
+                     .perplexity = has_classes ? 1.0 : 0.0,
+                     .classes = 2,
+                     .is_classifier = loss_ != "mean_squared_error"},
+                    record_.best_metric);
+  }
 
   void start_record() {
     const DatasetInfo& info = context_.train.info();
@@ -178,7 +190,9 @@ class Trainer {
                .feature_names = info.feature_names,
                .target_names = info.target_names,
                .data_sha256 = info.content_sha256,
-               .best_metric = loss_ == "mean_squared_error" ? "loss" : "accuracy",
+               .best_metric = config_.best_metric != "auto"   ? config_.best_metric
+                              : loss_ == "mean_squared_error" ? "loss"
+                                                              : "accuracy",
                .config = context_.config_text};
   }
 
@@ -237,7 +251,7 @@ class Trainer {
                    .want_norm = log_now,
                    .stop = context_.stop != nullptr && context_.stop->raised(),
                    .loss_limit = recent_losses_.limit(config_.outlier_sigmas)});
-    training_seconds_ += seconds_since(begin);
+    add_times(seconds_since(begin), report.overlap.exposed_seconds);
     if (report.is_bad)
       handle_bad_step(report);
     else
@@ -247,6 +261,16 @@ class Trainer {
     outputs_->progress({record_.step, epochs_done(), mean_loss_, rate_}, now());
     if (report.stop_requested) result_.reason = "preempted";
     decide(epoch_ends);
+  }
+
+  void add_times(double seconds, double exposed_seconds) {
+    const double waited = train_.wait_seconds() - waited_before_;
+    waited_before_ = train_.wait_seconds();
+    training_seconds_ += seconds;
+    step_times_.add({.step = static_cast<float>(seconds),
+                     .data = static_cast<float>(waited),
+                     .communication = static_cast<float>(exposed_seconds),
+                     .compute = static_cast<float>(seconds - waited - exposed_seconds)});
   }
 
   /// Nothing was updated. Which samples it was: by their places in the epoch's order, and on the ranks whose own loss is
@@ -387,11 +411,7 @@ class Trainer {
     result_.test =
         evaluate(network_, *test_, context_.comm, context_.stream, parameter_version(record_.step));
     const Evaluation& e = result_.test;
-    std::vector<Metric> values{{"loss", e.loss}};
-    if (e.is_classifier)
-      values.emplace_back("accuracy", e.accuracy);
-    else
-      values.insert(values.end(), {{"mean_absolute_error", e.mean_absolute_error}, {"r2", e.r2}});
+    std::vector<Metric> values = metrics_of(e);
     values.insert(values.end(), {{"samples_per_second",
                                   static_cast<double>(e.samples) / std::max(e.seconds, 1e-9)},
                                  {"seconds", seconds_before_ + training_seconds_}});
@@ -402,8 +422,8 @@ class Trainer {
                           config_.test_split, e.loss, e.accuracy)
             : fmt::format("epoch {:g}: {} loss {:.4f}, mean absolute error {:.4g}, R2 {:.4f}",
                           epochs_done(), config_.test_split, e.loss, e.mean_absolute_error, e.r2));
-    const bool higher = record_.best_metric == "accuracy";
-    const double value = higher ? e.accuracy : e.loss;
+    const bool higher = is_better_when_higher(record_.best_metric);
+    const double value = metric_of(e, record_.best_metric);
     if (!record_.has_best || (higher ? value > record_.best_value : value < record_.best_value)) {
       record_.has_best = true;
       record_.best_value = value;
@@ -445,6 +465,10 @@ class Trainer {
     result_.hidden_share = OverlapTimes{communication_seconds_, exposed_seconds_}.hidden_share();
     result_.exposed_share = training_seconds_ > 0 ? exposed_seconds_ / training_seconds_ : 0;
     result_.wait_share = training_seconds_ > 0 ? train_.wait_seconds() / training_seconds_ : 0;
+    result_.ranks = gather(step_times_.quantiles(), context_.comm, context_.stream);
+    if (context_.layout.rank == 0 && record_.step > result_.resumed_from)
+      write_file_atomically(config_.output + "/ranks.json",
+                            to_json(result_.ranks, context_.layout));
     train_.end();
     outputs_->finish(now());
   }
@@ -471,6 +495,8 @@ class Trainer {
   double samples_ = 0, communication_seconds_ = 0, exposed_seconds_ = 0;
   double mean_loss_ = 0, rate_ = 0;
   RecentLosses recent_losses_;
+  StepTimes step_times_;
+  double waited_before_ = 0;  // for data, before this step
   static constexpr int kMostSkipped = 10;
   static constexpr std::size_t kMostRowsNamed = 16;
   int skipped_in_a_row_ = 0;

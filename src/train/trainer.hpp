@@ -9,6 +9,7 @@
 #include "models/run_record.hpp"
 #include "train/config.hpp"
 #include "train/evaluate.hpp"
+#include "train/rank_times.hpp"
 #include "train/stop_signals.hpp"
 
 namespace phalanx {
@@ -28,6 +29,7 @@ struct TrainResult {
   double hidden_share = 0;        ///< of communication
   double exposed_share = 0;       ///< of the time, spent in communication that was not hidden
   double wait_share = 0;          ///< of the time, spent waiting for data on this rank
+  std::vector<RankTimes> ranks;   ///< of this process's steps, all ranks
   std::string checkpoint;         ///< the newest
   std::string best_checkpoint;
 };

@@ -73,5 +73,18 @@ def test_evaluation_every_few_steps_writes_a_line_each(t):
     assert steps == [5, 10, 13, 15, 20, 25, 26], steps
 
 
+def test_best_checkpoint_is_chosen_by_a_metric_of_the_task(t):
+    h5py()
+    config = t.config(NETWORK + SGD + f"batch-size = 16\nepochs = 3\nbest-metric = f1\ndata = {t.images()}\n")
+    t.run("train", config, "--output", t.path("run"), ranks=2)
+    best = read_checkpoint(t.path("run/checkpoints/best.h5"))[1]["position"]
+    values = {line["step"]: line["f1"] for line in results_in_metrics(t.path("run/metrics.jsonl")) if line["split"] == "test"}
+    assert best["best_metric"] == "f1" and best["best_value"] == max(values.values()) == values[best["step"]], (best, values)
+    t.run("train", config, "--output", t.path("new"), "--best-metric", "r2", code=2).says(
+        "best-metric: this task has loss, accuracy, f1, perplexity; found 'r2'")
+    t.run("evaluate", "--checkpoint", t.path("run/checkpoints/best.h5"), "--data", t.path("images.h5")).says(
+        "accuracy", "F1, mean", "perplexity", r"label \\ answer", r"\n  3  ")
+
+
 if __name__ == "__main__":
     run_tests(globals())
