@@ -155,6 +155,12 @@ void add_output(OptionTable& table, TrainConfig& c) {
       .at_least(0);
   table.add("keep", &c.keep, "checkpoints", "how many of the newest are kept beside the best")
       .at_least(1);
+  table.add("trace", &c.trace, "path",
+            "timeline of all ranks, for Perfetto or chrome://tracing; empty (\"\"): none");
+  table
+      .add("trace-steps", &c.trace_steps, "steps",
+           "how many the timeline holds, from the start of the run")
+      .at_least(1);
   table.add("log-every", &c.log_every, "steps", "between lines of metrics").at_least(1);
 }
 

@@ -46,7 +46,8 @@ void GradientReducer::start_until(std::int64_t end, Stream& compute) {
     const auto before = std::chrono::steady_clock::now();
     pending_.push_back(
         comm_.start_all_reduce(bucket, ReduceOp::kSum, compute, fmt::format("bucket {}", next_)));
-    exposed_seconds_ += seconds(std::chrono::steady_clock::now() - before);
+    starting_.push_back(std::chrono::steady_clock::now() - before);
+    exposed_seconds_ += seconds(starting_.back());
   }
 }
 
@@ -54,10 +55,16 @@ OverlapTimes GradientReducer::finish(Stream& compute) {
   start_until(arena_.numel(), compute);
   const auto before = std::chrono::steady_clock::now();
   OverlapTimes times;
-  for (const Request request : pending_) {
-    const RequestTimes t = comm_.wait(request);
+  last_step_.clear();
+  for (std::size_t i = 0; i < pending_.size(); ++i) {
+    const RequestTimes t = comm_.wait(pending_[i]);
     times.communication_seconds += seconds(t.ended - t.begun);
+    // What ran while the caller waited, and what ran within the call that started it.
+    const double late = std::max(0.0, seconds(t.ended - std::max(t.begun, before)));
+    const double inline_part = std::min(seconds(t.ended - t.begun), seconds(starting_[i]));
+    last_step_.push_back({t, std::max(late, inline_part)});
   }
+  starting_.clear();
   times.exposed_seconds = exposed_seconds_ + seconds(std::chrono::steady_clock::now() - before);
   pending_.clear();
   next_ = 0;

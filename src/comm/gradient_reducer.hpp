@@ -41,6 +41,13 @@ class GradientReducer {
   /// Starts what is left and waits until the whole arena holds the sums. Resets for the next step.
   OverlapTimes finish(Stream& compute);
 
+  /// One bucket of the step that finish() ended last.
+  struct Bucket {
+    RequestTimes times;
+    double exposed_seconds = 0;  ///< of the collective, while the caller waited
+  };
+  const std::vector<Bucket>& last_step() const noexcept { return last_step_; }
+
   std::int64_t buckets() const noexcept { return static_cast<std::int64_t>(ends_.size()); }
 
  private:
@@ -50,8 +57,10 @@ class GradientReducer {
   TensorView arena_;
   std::vector<std::int64_t> ends_;  // of each bucket, in elements
   std::vector<Request> pending_;
+  std::vector<Bucket> last_step_;
   std::size_t next_ = 0;        // bucket to start
   double exposed_seconds_ = 0;  // spent in starting, which is all of it for an inline communicator
+  std::vector<std::chrono::steady_clock::duration> starting_;  // the same, per bucket
 };
 
 }  // namespace phalanx

@@ -170,12 +170,14 @@ void Executor::run(const RunOptions& options) {
           .accumulate = node.accumulate | (options.accumulate ? step.parameter_gradients : 0u),
           .parameter_version = options.parameter_version};
       ctx.random.node = node.random_index;
-      const auto begin = seconds_.empty() ? std::chrono::steady_clock::time_point()
-                                          : std::chrono::steady_clock::now();
+      const bool is_timed = !seconds_.empty() || options.on_node_done;
+      const auto begin =
+          is_timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
       run_step(step, operands_[s], ctx);
       if (!seconds_.empty())
         seconds_[s] +=
             std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      if (options.on_node_done) options.on_node_done(node, begin);
     }
     if (node.op->collective && !node.backward && options.collective)
       options.collective(operands_[s][0].out[0]);

@@ -73,6 +73,8 @@ struct TrainConfig {
   std::int64_t checkpoint_steps = 0;  ///< steps; 0: by epochs only
   std::int64_t keep = 3;              ///< newest checkpoints kept beside the best
   std::int64_t log_every = 50;        ///< steps between lines of metrics
+  std::string trace;  ///< file for a timeline of the first trace_steps steps; empty: none
+  std::int64_t trace_steps = 20;
 
   // same bits
   bool reproducible = false;        ///< parameters do not depend on the number of ranks

@@ -38,6 +38,8 @@ struct MetricsLine {
 ///   accuracy               share of right answers, 0 to 1
 ///   f1, top5_accuracy, perplexity, mean_absolute_error, r2     of a whole split, where they fit (see Evaluation)
 ///   learning_rate          of the last step
+///   bucket_<i>_hidden_seconds, bucket_<i>_exposed_seconds      communication of one bucket since the last line, if there
+///                          are several: beside the backward pass, and while the training thread waited
 ///   gradient_norm          global, before clipping, of the last step
 ///   samples_per_second     over all ranks, since the last line
 ///   data_wait_share        share of the time spent waiting for data, 0 to 1

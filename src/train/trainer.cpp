@@ -80,6 +80,7 @@ const TrainConfig& check_ranks(const TrainConfig& config, const RankLayout& layo
 struct Interval {
   Clock::time_point begin = Clock::now();
   double loss = 0, correct = 0, samples = 0, communication = 0, exposed = 0, wait_before = 0;
+  std::vector<OverlapTimes> buckets;
 };
 
 /// The mean losses of the last steps.
@@ -107,6 +108,11 @@ class RecentLosses {
   std::vector<double> losses_;
   std::size_t next_ = 0;
 };
+
+OverlapTimes overlap_of(const GradientReducer::Bucket& bucket) {
+  return {std::chrono::duration<double>(bucket.times.ended - bucket.times.begun).count(),
+          bucket.exposed_seconds};
+}
 
 class Trainer {
  public:
@@ -150,6 +156,7 @@ class Trainer {
     resume();
     open_outputs();
     train_.begin(record_.epoch, record_.step_in_epoch);
+    if (!config_.trace.empty()) trace_.emplace(context_.comm);
     interval_ = {};
     if (record_.step >= total_steps_)
       result_.reason = config_.max_steps > 0 ? "max-steps" : "epochs";
@@ -250,8 +257,10 @@ class Trainer {
                   {.learning_rate = schedule_->rate(record_.step),
                    .want_norm = log_now,
                    .stop = context_.stop != nullptr && context_.stop->raised(),
+                   .trace = trace_ ? &*trace_ : nullptr,
                    .loss_limit = recent_losses_.limit(config_.outlier_sigmas)});
     add_times(seconds_since(begin), report.overlap.exposed_seconds);
+    add_trace(begin);
     if (report.is_bad)
       handle_bad_step(report);
     else
@@ -261,6 +270,17 @@ class Trainer {
     outputs_->progress({record_.step, epochs_done(), mean_loss_, rate_}, now());
     if (report.stop_requested) result_.reason = "preempted";
     decide(epoch_ends);
+  }
+
+  /// After the last of the steps that are traced, the file is written.
+  void add_trace(Clock::time_point begin) {
+    if (!trace_) return;
+    trace_->add(fmt::format("step {}", record_.step), Trace::Track::kTraining, begin, Clock::now());
+    if (++traced_steps_ == config_.trace_steps) write_trace();
+  }
+  void write_trace() {
+    trace_->write(config_.trace, context_.layout, context_.comm, context_.stream);
+    trace_.reset();
   }
 
   void add_times(double seconds, double exposed_seconds) {
@@ -309,6 +329,9 @@ class Trainer {
     interval_.samples += static_cast<double>(report.samples);
     interval_.communication += report.overlap.communication_seconds;
     interval_.exposed += report.overlap.exposed_seconds;
+    interval_.buckets.resize(step_.buckets().size());
+    for (std::size_t i = 0; i < interval_.buckets.size(); ++i)
+      interval_.buckets[i] += overlap_of(step_.buckets()[i]);
     communication_seconds_ += report.overlap.communication_seconds;
     exposed_seconds_ += report.overlap.exposed_seconds;
     samples_ += static_cast<double>(report.samples);
@@ -342,6 +365,15 @@ class Trainer {
                    {"communication_seconds", interval_.communication},
                    {"exposed_seconds", interval_.exposed},
                    {"seconds", seconds_before_ + training_seconds_}});
+    std::vector<std::string> names;
+    names.reserve(2 * interval_.buckets.size());  // the values keep views
+    for (std::size_t i = 0; i < interval_.buckets.size() && interval_.buckets.size() > 1; ++i) {
+      const OverlapTimes& bucket = interval_.buckets[i];
+      names.push_back(fmt::format("bucket_{}_hidden_seconds", i));
+      values.emplace_back(names.back(), bucket.communication_seconds - bucket.exposed_seconds);
+      names.push_back(fmt::format("bucket_{}_exposed_seconds", i));
+      values.emplace_back(names.back(), bucket.exposed_seconds);
+    }
     outputs_->metrics(record_.step, epochs_done(), config_.train_split, values);
     interval_ = {.wait_before = train_.wait_seconds()};
   }
@@ -465,6 +497,7 @@ class Trainer {
     result_.hidden_share = OverlapTimes{communication_seconds_, exposed_seconds_}.hidden_share();
     result_.exposed_share = training_seconds_ > 0 ? exposed_seconds_ / training_seconds_ : 0;
     result_.wait_share = training_seconds_ > 0 ? train_.wait_seconds() / training_seconds_ : 0;
+    if (trace_) write_trace();
     result_.ranks = gather(step_times_.quantiles(), context_.comm, context_.stream);
     if (context_.layout.rank == 0 && record_.step > result_.resumed_from)
       write_file_atomically(config_.output + "/ranks.json",
@@ -494,6 +527,8 @@ class Trainer {
   double training_seconds_ = 0;  // trained by this process
   double samples_ = 0, communication_seconds_ = 0, exposed_seconds_ = 0;
   double mean_loss_ = 0, rate_ = 0;
+  std::optional<Trace> trace_;
+  std::int64_t traced_steps_ = 0;
   RecentLosses recent_losses_;
   StepTimes step_times_;
   double waited_before_ = 0;  // for data, before this step

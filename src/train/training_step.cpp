@@ -37,9 +37,30 @@ RunOptions TrainingStep::run_options(const Batch& batch, std::int64_t step, bool
     options.on_gradients_final = [this](std::int64_t elements) {
       reducer_->ready(elements, stream_);
     };
+  if (trace_ != nullptr)
+    options.on_node_done = [this](const Node& node, Trace::Time begin) {
+      trace_->add(node.name, Trace::Track::kTraining, begin, std::chrono::steady_clock::now());
+    };
   if (!network_.cut_weight().empty())
     options.collective = [this](TensorView sum) { comm_.all_reduce(sum, ReduceOp::kSum, stream_); };
   return options;
+}
+
+const Batch& TrainingStep::next_batch(Loader& loader) {
+  const auto begin = std::chrono::steady_clock::now();
+  const Batch& batch = loader.next();
+  if (trace_ != nullptr)
+    trace_->add("wait for data", Trace::Track::kTraining, begin, std::chrono::steady_clock::now());
+  return batch;
+}
+
+/// The buckets, and the optimizer, which began at `updating` and ends now.
+void TrainingStep::trace_step(std::chrono::steady_clock::time_point updating) const {
+  if (trace_ == nullptr) return;
+  trace_->add("optimizer", Trace::Track::kTraining, updating, std::chrono::steady_clock::now());
+  for (std::size_t i = 0; i < buckets().size(); ++i)
+    trace_->add(fmt::format("all_reduce bucket {}", i), Trace::Track::kCommunication,
+                buckets()[i].times.begun, buckets()[i].times.ended);
 }
 
 void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool is_last,
@@ -146,7 +167,7 @@ void TrainingStep::run_reproducibly(Loader& loader, std::int64_t step, StepRepor
   const TensorView arena = network_.gradients();
   states_summed_ = 0;
   for (std::int64_t micro = 0; micro < config_.accumulate; ++micro) {
-    const Batch& batch = loader.next();
+    const Batch& batch = next_batch(loader);
     report.samples = batch.slice.global_rows;
     run_shards(batch, step);
     note_own_loss(static_cast<double>(tail()[0]), batch.slice, report);
@@ -177,7 +198,7 @@ double TrainingStep::gradient_norm(ConstTensorView gradients) {
 void TrainingStep::run_and_sum(Loader& loader, std::int64_t step, StepReport& report) {
   has_gradients_ = false;
   for (std::int64_t micro = 0; micro < config_.accumulate; ++micro) {
-    const Batch& batch = loader.next();
+    const Batch& batch = next_batch(loader);
     report.samples = batch.slice.global_rows;
     run_micro_batch(batch, step, micro + 1 == config_.accumulate, report);
   }
@@ -220,6 +241,7 @@ void TrainingStep::restore_states() {
 StepReport TrainingStep::run(Loader& loader, std::int64_t step, const Request& request) {
   StepReport report;
   report.stop_requested = request.stop;
+  trace_ = request.trace;
   keep_states();
   if (config_.reproducible)
     run_reproducibly(loader, step, report);
@@ -241,10 +263,12 @@ StepReport TrainingStep::run(Loader& loader, std::int64_t step, const Request& r
     restore_states();
     return report;
   }
+  const auto updating = std::chrono::steady_clock::now();
   if (config_.reproducible) update_states();
   optimizer_.update({parameters.parameters(), gradients, parameters.copies()},
                     request.learning_rate, scale, step, stream_);
   parameters.set_copies_version(parameter_version(step + 1));
+  trace_step(updating);
   return report;
 }
 

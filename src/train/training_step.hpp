@@ -3,12 +3,14 @@
 
 #include <limits>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "comm/gradient_reducer.hpp"
 #include "data/loader.hpp"
 #include "models/network.hpp"
 #include "train/optimizer.hpp"
+#include "train/trace.hpp"
 
 namespace phalanx {
 
@@ -51,9 +53,14 @@ class TrainingStep {
     double learning_rate = 0;
     bool want_norm = false;
     bool stop = false;  ///< this rank was asked to end; travels to all ranks with the gradients
+    Trace* trace = nullptr;  ///< gets what happens in this step
     double loss_limit =
         std::numeric_limits<double>::infinity();  ///< of the mean loss; above it the step is bad
   };
+  /// The sums over ranks of the last step, bucket by bucket; empty where there are none.
+  std::span<const GradientReducer::Bucket> buckets() const noexcept {
+    return reducer_ ? std::span(reducer_->last_step()) : std::span<const GradientReducer::Bucket>();
+  }
   /// `step` counts optimizer steps from 0. Takes config.accumulate micro-batches from the loader.
   StepReport run(Loader& loader, std::int64_t step, const Request& request);
 
@@ -64,6 +71,8 @@ class TrainingStep {
   void restore_states();
   void run_micro_batch(const Batch& batch, std::int64_t step, bool is_last, StepReport& report);
   RunOptions run_options(const Batch& batch, std::int64_t step, bool reduces);
+  const Batch& next_batch(Loader& loader);
+  void trace_step(std::chrono::steady_clock::time_point updating) const;
   void run_and_sum(Loader& loader, std::int64_t step, StepReport& report);
   double correct(ConstTensorView logits, ConstTensorView target) const;
   float* tail() const noexcept;
@@ -80,6 +89,7 @@ class TrainingStep {
   Stream& stream_;
   Communicator& comm_;
   std::unique_ptr<GradientReducer> reducer_;
+  Trace* trace_ = nullptr;          // of the present step
   bool has_gradients_ = false;      // in the arena, of the present step
   float seed_ = 0;                  // gradient of the loss
   std::int64_t local_shards_ = 0;   // reproducible: of this rank
