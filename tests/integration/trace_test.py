@@ -12,7 +12,8 @@ def test_timeline_holds_every_ranks_steps_layers_and_sums(t):
     config = t.config(NETWORK + f"data = {t.images()}\n")
     for progress in ("inline", "thread"):
         out = t.path(progress)
-        t.run("train", config, "--output", out, "--trace", f"{out}/trace.json", "--trace-steps", 4, "--progress", progress, ranks=2)
+        command = ["train", config, "--output", out, "--trace", f"{out}/trace.json", "--trace-steps", 4]
+        t.run(*command, "--progress", progress, ranks=2)
         events = json.load(open(f"{out}/trace.json", encoding="utf-8"))["traceEvents"]
         names = {(e["pid"], e["args"]["name"]) for e in events if e["ph"] == "M"}
         assert any(rank == 1 and name.startswith("rank 1 on ") for rank, name in names), names
