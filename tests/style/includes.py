@@ -29,7 +29,7 @@ _PROOF = ("tests/*", "benchmarks/*")
 PLACES = [
     (r"[a-z_]+", ("*",)),  # the standard library
     (r"fmt/.*", ("*",)),
-    (r"(unistd|fcntl|sched|stdlib|time|signal|termios|netdb|pthread|immintrin|poll)\.h|(sys|linux)/.*", ("*.cpp",)),
+    (r"(dlfcn|unistd|fcntl|sched|stdlib|time|signal|termios|netdb|pthread|immintrin|poll)\.h|(sys|linux)/.*", ("*.cpp",)),
     (r"spdlog/.*", ("src/core/log.cpp",)),
     (r"nlohmann/.*", ("*.cpp",)),
     (r"mpi\.h", ("src/comm/*.cpp",) + _PROOF),

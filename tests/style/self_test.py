@@ -64,7 +64,7 @@ class PlantedViolations(unittest.TestCase):
                              ("src/core/text.cpp", "spdlog/spdlog.h"),
                              ("src/train/trainer.hpp", "nlohmann/json.hpp"),
                              ("src/graph/plan.cpp", "omp.h"),
-                             ("src/core/text.hpp", "unistd.h"),
+                             ("src/core/text.hpp", "unistd.h"), ("src/core/text.hpp", "dlfcn.h"),
                              ("src/train/trainer.cpp", "boost/program_options.hpp")):
             self.refuses(rule, path, f"#include <{header}>\n", f"{path}:1: <{header}> may only stand in")
         self.refuses(rule, "src/core/text.cpp", "#include <eigen3/Eigen/Core>\n", "has no place")
