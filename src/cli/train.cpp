@@ -27,6 +27,22 @@ void print_straggler(const RankLayout& layout, const std::vector<RankTimes>& ran
           1e3 * static_cast<double>(t.compute), 1e3 * static_cast<double>(t.communication)));
 }
 
+/// One line; without a measurement and an estimate it says why.
+void print_energy(const TrainResult& result) {
+  const EnergyUse& use = result.energy;
+  if (!use.is_known) {
+    print_line("energy",
+               fmt::format("unknown ({}); watts-per-node gives an estimate", use.sources));
+    return;
+  }
+  const double joules = use.total_joules();
+  std::string text =
+      fmt::format("{}{:.4g} kJ, {:.3g} J per sample", use.is_estimate ? "about " : "", joules / 1e3,
+                  joules / std::max(result.samples, 1.0));
+  if (use.grid_g_per_kwh > 0) text += fmt::format(", {:.3g} gCO2e", use.grams_co2e());
+  print_line("energy", fmt::format("{} ({})", text, use.sources));
+}
+
 void report(const TrainConfig& config, const Session& session, const TrainResult& result) {
   fmt::print("\ntraining ended: {} after {} steps\n", result.reason, result.steps);
   if (result.test.samples > 0) {
@@ -58,6 +74,7 @@ void report(const TrainConfig& config, const Session& session, const TrainResult
               session.progress == Progress::kThread ? "progress = thread" : "progress = inline"));
     print_line("data wait", fmt::format("{:.1f} % of the time", 100 * result.wait_share));
     if (session.layout.size > 1) print_straggler(session.layout, result.ranks);
+    print_energy(result);
   }
   print_line("checkpoint", result.checkpoint);
   if (!result.best_checkpoint.empty()) print_line("best", result.best_checkpoint);

@@ -193,6 +193,20 @@ void add_troubles(OptionTable& table, TrainConfig& c) {
             "signals that make the run save a checkpoint and end with code 6; empty (\"\"): none");
 }
 
+void add_energy(OptionTable& table, TrainConfig& c) {
+  table.group("Energy");
+  table
+      .add("watts-per-node", &c.watts_per_node, "W",
+           "estimate where the processors' use cannot be measured; 0: none")
+      .at_least(0);
+  table.add("pue", &c.pue, "", "power usage effectiveness: data centre over its computers")
+      .at_least(1);
+  table
+      .add("grid-g-per-kwh", &c.grid_g_per_kwh, "gCO2e/kWh",
+           "carbon intensity of the electricity; 0: unknown")
+      .at_least(0);
+}
+
 void add_communication(OptionTable& table, TrainConfig& c) {
   table.group("Communication");
   table
@@ -238,6 +252,7 @@ OptionTable train_options(TrainConfig& config) {
   add_output(table, config);
   add_reproducibility(table, config);
   add_troubles(table, config);
+  add_energy(table, config);
   add_communication(table, config);
   table.add_check([&config](const OptionTable& t) { check_together(config, t); });
   return table;

@@ -89,6 +89,11 @@ struct TrainConfig {
       1000;  ///< steps between comparisons of all parameters over ranks; 0: never
   std::string stop_signals = "USR1 TERM";  ///< save a checkpoint and end with ExitCode::kPreempted
 
+  // energy
+  double watts_per_node = 0.0;  ///< estimate where the processors' use cannot be measured; 0: none
+  double pue = 1.0;             ///< power usage effectiveness of the data centre
+  double grid_g_per_kwh = 0.0;  ///< carbon intensity of the electricity, gCO2e; 0: unknown
+
   // communication
   std::string progress = "auto";    ///< auto | thread | inline
   double bucket_mib = 25.0;         ///< size of a gradient bucket

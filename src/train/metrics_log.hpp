@@ -38,6 +38,7 @@ struct MetricsLine {
 ///   accuracy               share of right answers, 0 to 1
 ///   f1, top5_accuracy, perplexity, mean_absolute_error, r2     of a whole split, where they fit (see Evaluation)
 ///   learning_rate          of the last step
+///   joules, joules_per_sample      of all nodes in the epoch that ends here; estimated_joules... where they are no measurement
 ///   bucket_<i>_hidden_seconds, bucket_<i>_exposed_seconds      communication of one bucket since the last line, if there
 ///                          are several: beside the backward pass, and while the training thread waited
 ///   gradient_norm          global, before clipping, of the last step

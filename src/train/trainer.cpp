@@ -2,6 +2,7 @@
 #include "train/trainer.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -157,6 +158,7 @@ class Trainer {
     open_outputs();
     train_.begin(record_.epoch, record_.step_in_epoch);
     if (!config_.trace.empty()) trace_.emplace(context_.comm);
+    start_energy();
     interval_ = {};
     if (record_.step >= total_steps_)
       result_.reason = config_.max_steps > 0 ? "max-steps" : "epochs";
@@ -266,6 +268,7 @@ class Trainer {
     else
       account(report);
     const bool epoch_ends = advance();
+    if (meter_ && log_now) meter_->update();
     if (log_now && !report.is_bad) write_interval(report);
     outputs_->progress({record_.step, epochs_done(), mean_loss_, rate_}, now());
     if (report.stop_requested) result_.reason = "preempted";
@@ -378,12 +381,53 @@ class Trainer {
     interval_ = {.wait_before = train_.wait_seconds()};
   }
 
+  // --- energy
+
+  /// The first rank of every node measures.
+  void start_energy() {
+    if (context_.layout.local_rank != 0) return;
+    meter_.emplace(EnergyOptions{.estimated_watts = config_.watts_per_node,
+                                 .pue = config_.pue,
+                                 .grid_g_per_kwh = config_.grid_g_per_kwh});
+    meter_->start();
+  }
+
+  /// Of all nodes since the start; the words are those of this rank's node. Called by every rank.
+  EnergyUse energy_of_all_nodes() {
+    EnergyUse use;
+    if (meter_) use = meter_->read();
+    std::array<float, 4> sums{static_cast<float>(use.cpu_joules),
+                              static_cast<float>(use.gpu_joules), use.is_estimate ? 1.0f : 0.0f,
+                              meter_ && !use.is_known ? 1.0f : 0.0f};
+    context_.comm.all_reduce({sums.data(), {DType::kF32, Shape{4}}}, ReduceOp::kSum,
+                             context_.stream);
+    use.cpu_joules = static_cast<double>(sums[0]);
+    use.gpu_joules = static_cast<double>(sums[1]);
+    use.is_estimate = sums[2] > 0;
+    use.is_known = sums[3] == 0;
+    return use;
+  }
+
+  void write_epoch_energy() {
+    const EnergyUse use = energy_of_all_nodes();
+    if (!use.is_known) return;
+    const double joules = use.total_joules() - joules_before_;
+    joules_before_ = use.total_joules();
+    outputs_->metrics(
+        record_.step, epochs_done(), config_.train_split,
+        std::vector<Metric>{{use.is_estimate ? "estimated_joules" : "joules", joules},
+                            {use.is_estimate ? "estimated_joules_per_sample" : "joules_per_sample",
+                             joules / std::max(samples_ - samples_before_, 1.0)}});
+    samples_before_ = samples_;
+  }
+
   // --- what happens between steps
 
   void decide(bool epoch_ends) {
     const double epoch_loss = record_.epoch_loss_sum /
                               static_cast<double>(std::max<std::int64_t>(record_.epoch_samples, 1));
     if (epoch_ends) {
+      write_epoch_energy();
       result_.train_loss = epoch_loss;
       record_.epoch_loss_sum = 0;
       record_.epoch_samples = 0;
@@ -498,6 +542,8 @@ class Trainer {
     result_.exposed_share = training_seconds_ > 0 ? exposed_seconds_ / training_seconds_ : 0;
     result_.wait_share = training_seconds_ > 0 ? train_.wait_seconds() / training_seconds_ : 0;
     if (trace_) write_trace();
+    result_.energy = energy_of_all_nodes();
+    result_.samples = samples_;
     result_.ranks = gather(step_times_.quantiles(), context_.comm, context_.stream);
     if (context_.layout.rank == 0 && record_.step > result_.resumed_from)
       write_file_atomically(config_.output + "/ranks.json",
@@ -527,6 +573,8 @@ class Trainer {
   double training_seconds_ = 0;  // trained by this process
   double samples_ = 0, communication_seconds_ = 0, exposed_seconds_ = 0;
   double mean_loss_ = 0, rate_ = 0;
+  std::optional<EnergyMeter> meter_;
+  double joules_before_ = 0, samples_before_ = 0;  // at the end of the last epoch
   std::optional<Trace> trace_;
   std::int64_t traced_steps_ = 0;
   RecentLosses recent_losses_;

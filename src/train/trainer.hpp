@@ -8,6 +8,7 @@
 #include "data/row_source.hpp"
 #include "models/run_record.hpp"
 #include "train/config.hpp"
+#include "train/energy.hpp"
 #include "train/evaluate.hpp"
 #include "train/rank_times.hpp"
 #include "train/stop_signals.hpp"
@@ -26,9 +27,11 @@ struct TrainResult {
   double seconds =
       0;  ///< of training, earlier parts of a resumed run included, evaluation excluded
   double samples_per_second = 0;  ///< of this process's training
+  double samples = 0;             ///< trained on by this process
   double hidden_share = 0;        ///< of communication
   double exposed_share = 0;       ///< of the time, spent in communication that was not hidden
   double wait_share = 0;          ///< of the time, spent waiting for data on this rank
+  EnergyUse energy;               ///< of this process's run, all nodes together
   std::vector<RankTimes> ranks;   ///< of this process's steps, all ranks
   std::string checkpoint;         ///< the newest
   std::string best_checkpoint;
