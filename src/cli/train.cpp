@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include <optional>
 
 #include "cli/session.hpp"
@@ -27,20 +29,17 @@ void print_straggler(const RankLayout& layout, const std::vector<RankTimes>& ran
           1e3 * static_cast<double>(t.compute), 1e3 * static_cast<double>(t.communication)));
 }
 
-/// One line; without a measurement and an estimate it says why.
+/// One line, without the reasons for which a source is absent.
 void print_energy(const TrainResult& result) {
   const EnergyUse& use = result.energy;
-  if (!use.is_known) {
-    print_line("energy",
-               fmt::format("unknown ({}); watts-per-node gives an estimate", use.sources));
-    return;
-  }
+  if (!use.is_known)
+    return print_line("energy", "not measured here; watts-per-node gives an estimate");
   const double joules = use.total_joules();
   std::string text =
       fmt::format("{}{:.4g} kJ, {:.3g} J per sample", use.is_estimate ? "about " : "", joules / 1e3,
                   joules / std::max(result.samples, 1.0));
   if (use.grid_g_per_kwh > 0) text += fmt::format(", {:.3g} gCO2e", use.grams_co2e());
-  print_line("energy", fmt::format("{} ({})", text, use.sources));
+  print_line("energy", fmt::format("{} ({})", text, use.sources.substr(0, use.sources.find(';'))));
 }
 
 void report(const TrainConfig& config, const Session& session, const TrainResult& result) {

@@ -5,7 +5,6 @@
 #include <array>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <span>
 
@@ -14,6 +13,7 @@
 #include "formats/atomic_file.hpp"
 #include "formats/checkpoint.hpp"
 #include "train/divergence.hpp"
+#include "train/recent_losses.hpp"
 #include "train/resume.hpp"
 #include "train/run_outputs.hpp"
 #include "train/schedule.hpp"
@@ -82,32 +82,6 @@ struct Interval {
   Clock::time_point begin = Clock::now();
   double loss = 0, correct = 0, samples = 0, communication = 0, exposed = 0, wait_before = 0;
   std::vector<OverlapTimes> buckets;
-};
-
-/// The mean losses of the last steps.
-class RecentLosses {
- public:
-  void add(double loss) {
-    if (losses_.size() < kMost)
-      losses_.push_back(loss);
-    else
-      losses_[next_] = loss;
-    next_ = (next_ + 1) % kMost;
-  }
-  /// `sigmas` standard deviations above their mean; infinity if 0, or before there are enough of them.
-  double limit(double sigmas) const {
-    if (sigmas == 0 || losses_.size() < kMost) return std::numeric_limits<double>::infinity();
-    double sum = 0, squares = 0;
-    for (double loss : losses_) sum += loss;
-    const double mean = sum / static_cast<double>(kMost);
-    for (double loss : losses_) squares += (loss - mean) * (loss - mean);
-    return mean + sigmas * std::sqrt(squares / static_cast<double>(kMost));
-  }
-
- private:
-  static constexpr std::size_t kMost = 128;
-  std::vector<double> losses_;
-  std::size_t next_ = 0;
 };
 
 OverlapTimes overlap_of(const GradientReducer::Bucket& bucket) {

@@ -263,7 +263,7 @@ def read_metrics(path):
 
 def results_in_metrics(path):
     """The lines of metrics without what a clock measured."""
-    clocked = ("second", "wait_share")
+    clocked = ("second", "wait_share", "joule")
     return [{k: v for k, v in line.items() if not any(c in k for c in clocked)} for line in read_metrics(path)]
 
 

@@ -42,5 +42,21 @@ def test_short_run_writes_the_timeline_at_its_end(t):
     assert [e["name"] for e in events if e["name"].startswith("step ")] == ["step 0", "step 1"]
 
 
+def test_energy_is_estimated_from_watts_and_labelled(t):
+    config = t.config(NETWORK + f"data = {t.images()}\nwatts-per-node = 50\ngrid-g-per-kwh = 400\npue = 1.5\n")
+    text = t.run("train", config, "--output", t.path("run"), ranks=2).text
+    line = next(line for line in text.splitlines() if line.strip().startswith("energy"))
+    if "about" not in line:  # this machine measures
+        assert "RAPL" in line and "gCO2e" in line, line
+        return
+    assert "J per sample" in line and "gCO2e (estimate of 50 W per node)" in line, line
+    epochs = [line for line in read_metrics(t.path("run/metrics.jsonl")) if "estimated_joules" in line]
+    assert len(epochs) == 2, epochs
+    for epoch in epochs:
+        joules = epoch["estimated_joules"]
+        assert 0 < joules < 50 * 60, epoch
+        assert abs(epoch["estimated_joules_per_sample"] * 200 - joules) < 1e-6 * joules, epoch
+
+
 if __name__ == "__main__":
     run_tests(globals())
