@@ -52,7 +52,7 @@ struct PlannedStep {
 
 /// How a graph runs on a device: the order, the kernels, every byte of memory, and when each gradient is final.
 /// Activations, gradients of activations and workspaces share one arena: two of them overlap only if their lifetimes do
-/// not. A run allocates nothing.
+/// not. A run allocates nothing, with shards nothing but lists of their operands.
 ///
 /// With shards a run works on several batches of the graph's size, node by node: every kernel sees one shard, with the same
 /// shapes whatever their number, and gradients are summed over shards in the order of combine(). States are not updated;

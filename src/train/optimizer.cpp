@@ -35,33 +35,40 @@ Optimizer::Optimizer(const TrainConfig& config, std::int64_t elements, Stream& s
 void Optimizer::update(const Slice& slice, double learning_rate, double gradient_scale,
                        std::int64_t step, Stream& stream) {
   const auto f = [](double v) { return static_cast<float>(v); };
-  std::vector<float> hyper{f(learning_rate), f(config_.weight_decay), f(gradient_scale)};
+  std::array<float, 8> hyper{f(learning_rate), f(config_.weight_decay), f(gradient_scale),
+                             f(config_.momentum)};
+  std::int64_t constants = 4;
   if (op_.name == "adam") {
     const auto t = static_cast<double>(step + 1);
     // The kernel accumulates with the betas as f32 holds them, so the corrections must start from the same numbers.
     const auto correction = [&](double beta) {
       return f(1 - std::pow(static_cast<double>(f(beta)), t));
     };
-    hyper.insert(hyper.end(), {f(config_.beta1), f(config_.beta2), f(config_.epsilon),
-                               correction(config_.beta1), correction(config_.beta2)});
-  } else {
-    hyper.push_back(f(config_.momentum));
+    hyper = {hyper[0],
+             hyper[1],
+             hyper[2],
+             f(config_.beta1),
+             f(config_.beta2),
+             f(config_.epsilon),
+             correction(config_.beta1),
+             correction(config_.beta2)};
+    constants = 8;
   }
-  std::vector<ConstTensorView> in{slice.parameters, slice.gradients};
-  std::vector<TensorView> out{slice.parameters};
-  for (const Slot& slot : slots_) {
-    in.push_back(slot.values.view());
-    out.push_back(slot.values.view());
+  // w, g, the slots (one at least, which SGD without momentum leaves empty), hyper; w', the slots, the copy.
+  const std::size_t slots = std::max<std::size_t>(slots_.size(), 1);
+  std::array<ConstTensorView, 5> in{slice.parameters, slice.gradients};
+  std::array<TensorView, 4> out{slice.parameters};
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    in[2 + i] = slots_[i].values.view();
+    out[1 + i] = slots_[i].values.view();
   }
-  if (op_.name == "sgd" && slots_.empty()) {
-    in.emplace_back();
-    out.emplace_back();
-  }
-  in.push_back({hyper.data(), {DType::kF32, Shape{static_cast<std::int64_t>(hyper.size())}}});
-  if (slice.copy) out.push_back(slice.copy);
+  in[2 + slots] = {hyper.data(), {DType::kF32, Shape{constants}}};
+  out[1 + slots] = slice.copy;
   attributes_.set("copy", std::int64_t{slice.copy ? 1 : 0});
   OpContext ctx{.stream = stream, .attributes = attributes_, .workspace = {}};
-  kernels_for(op_, stream.device()).forward(ctx, in, out);
+  kernels_for(op_, stream.device())
+      .forward(ctx, std::span(in).first(3 + slots),
+               std::span(out).first(1 + slots + (slice.copy ? 1 : 0)));
 }
 
 double norm(ConstTensorView values) {
