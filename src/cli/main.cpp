@@ -27,6 +27,8 @@ constexpr Command kCommands[] = {
     {"predict", predict_command, "predict a whole data set on all ranks, into one file"},
     {"inspect", inspect_command,
      "what is in a checkpoint or a configured model: layers, memory plan, flops"},
+    {"bench allreduce", bench_all_reduce_command,
+     "time the sums over ranks against MPI_Allreduce and against a copy"},
 };
 
 constexpr std::string_view kUsage =
@@ -47,7 +49,7 @@ exit codes: 0 done, 1 failed, 2 usage or configuration, 3 malformed data or chec
 
 void print_help() {
   fmt::print("{}", kUsage);
-  for (const Command& c : kCommands) fmt::print("  {:<14} {}\n", c.name, c.help);
+  for (const Command& c : kCommands) fmt::print("  {:<16} {}\n", c.name, c.help);
   fmt::print("{}", kExitCodes);
 }
 

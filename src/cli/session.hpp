@@ -36,6 +36,7 @@ ExitCode train_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode evaluate_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode predict_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode inspect_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode bench_all_reduce_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_import_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_info_command(MpiRuntime& mpi, Arguments arguments);
 

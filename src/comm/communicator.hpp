@@ -27,9 +27,9 @@ struct RequestTimes {
 /// the same order. Each call enqueues on `stream` and may return before it is done; the result is
 /// valid for later work on that stream. Buffers stay untouched until then. Not thread-safe: one
 /// thread calls. Errors may surface in a later call or in poll(). An all_reduce gives the same bits
-/// on every rank, and the same bits again for the same inputs.
+/// on every rank, and the same bits again for the same inputs; a reduce_scatter gives the bits of an all_reduce.
 ///
-/// Types     f32, i64 and i32 for reductions; any type for the rest.
+/// Types     f32, bf16 (added in f32), i64 and i32 for reductions; any type for the rest.
 /// Empty     a collective over zero elements still counts as a call that every rank must make.
 /// Throws    InvalidArgument for a type that cannot be reduced; CommError if a peer failed or
 ///           the deadline passed. The message names rank, host, operation, number and label.
@@ -43,15 +43,24 @@ class Communicator {
   virtual void broadcast(TensorView data, int root, Stream& stream) = 0;      // in place
   virtual void all_gather(ConstTensorView mine, TensorView all,
                           Stream& stream) = 0;  // all [size, ...mine]
-  virtual void reduce_scatter(ConstTensorView all, TensorView mine, ReduceOp op,
-                              Stream& stream) = 0;
 
-  /// Starts an all_reduce that runs beside the caller where the implementation can do that. `label`
-  /// names it in errors.
+  /// Starts a collective that runs beside the caller where the implementation can do that. `label`
+  /// names it in errors. All work in place.
   virtual Request start_all_reduce(TensorView data, ReduceOp op, Stream& stream,
                                    std::string label) = 0;
+  /// Rank r gets part_of(data.numel(), r, size()) of the result; the rest of `data` is then unspecified.
+  virtual Request start_reduce_scatter(TensorView data, ReduceOp op, Stream& stream,
+                                       std::string label) = 0;
+  /// Rank r brings part_of(data.numel(), r, size()); every rank gets all parts.
+  virtual Request start_all_gather(TensorView data, Stream& stream, std::string label) = 0;
   /// The host waits for one request.
   virtual RequestTimes wait(Request request) = 0;
+
+  /// Zeroed memory for an arena that is reduced or gathered again and again: collectives on slices of it copy nothing where
+  /// ranks share memory. Every rank asks for the same sizes in the same order, and gives collectives the same slices.
+  /// Aligned to kBufferAlignment; lives as long as the communicator.
+  /// Throws    OutOfMemory.
+  virtual std::byte* allocate(std::size_t size_bytes, Stream& stream) = 0;
 
   virtual void barrier() = 0;         ///< the host waits for every rank
   virtual void poll() = 0;            ///< throws CommError if a peer failed; never waits

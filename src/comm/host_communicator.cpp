@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "comm/progress_thread.hpp"
 #include "comm/transport.hpp"
@@ -18,9 +20,8 @@ std::span<std::byte> bytes_of(TensorView data) {
 }
 
 void require_reducible(const TensorType& type) {
-  const bool ok =
-      type.dtype == DType::kF32 || type.dtype == DType::kI64 || type.dtype == DType::kI32;
-  require(ok, fmt::format("a reduction takes f32, i64 or i32, found {}", type.str()));
+  require(type.dtype != DType::kU8,
+          fmt::format("a reduction takes f32, bf16, i64 or i32, found {}", type.str()));
 }
 
 void require_host(const Stream& stream) {
@@ -73,21 +74,36 @@ class HostCommunicator final : public Communicator {
     }));
   }
 
-  void reduce_scatter(ConstTensorView all, TensorView mine, ReduceOp op, Stream& stream) override {
-    require_reducible(mine.type);
-    require_parts(all.type, mine.type, size());
-    require_host(stream);
-    wait(start("reduce_scatter", {}, [=, this](const Call& call) {
-      transport_->reduce_scatter(call, static_cast<const std::byte*>(all.data), mine, op);
-    }));
-  }
-
   Request start_all_reduce(TensorView data, ReduceOp op, Stream& stream,
                            std::string label) override {
     require_reducible(data.type);
     require_host(stream);
     return start("all_reduce", std::move(label),
                  [=, this](const Call& call) { transport_->all_reduce(call, data, op); });
+  }
+
+  Request start_reduce_scatter(TensorView data, ReduceOp op, Stream& stream,
+                               std::string label) override {
+    require_reducible(data.type);
+    require_host(stream);
+    return start("reduce_scatter", std::move(label),
+                 [=, this](const Call& call) { transport_->reduce_scatter(call, data, op); });
+  }
+
+  Request start_all_gather(TensorView data, Stream& stream, std::string label) override {
+    require_host(stream);
+    return start("all_gather", std::move(label),
+                 [=, this](const Call& call) { transport_->all_gather_parts(call, data); });
+  }
+
+  std::byte* allocate(std::size_t size_bytes, Stream& stream) override {
+    require_host(stream);
+    std::byte* shared = nullptr;
+    wait(start("allocate", {},
+               [&, this](const Call& call) { shared = transport_->allocate(call, size_bytes); }));
+    std::byte* memory = shared ? shared : own_memory_.emplace_back(size_bytes, stream).data();
+    std::fill_n(memory, size_bytes, std::byte{0});
+    return memory;
   }
 
   RequestTimes wait(Request request) override {
@@ -157,6 +173,7 @@ class HostCommunicator final : public Communicator {
   std::uint64_t last_number_ = 0;
   std::map<std::uint64_t, RequestTimes> finished_;  // inline only: done and not yet waited for
   std::exception_ptr failure_;                      // inline only
+  std::vector<Buffer> own_memory_;                  // of allocate()
   std::optional<ProgressThread> thread_;            // last: its jobs use the rest
 };
 

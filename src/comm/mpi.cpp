@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <mpi.h>
 #include <sched.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include "comm/shared_window.hpp"
 #include "comm/transport.hpp"
 #include "core/error.hpp"
+#include "core/log.hpp"
 
 namespace phalanx {
 namespace {
@@ -130,7 +132,8 @@ class MessageGroup {
   void all_reduce(const Call& call, TensorView data, ReduceOp op);
   void broadcast(const Call& call, std::span<std::byte> data, int root);
   void all_gather(const Call& call, std::span<const std::byte> mine, std::byte* all);
-  void reduce_scatter(const Call& call, const std::byte* all, TensorView mine, ReduceOp op);
+  void reduce_scatter(const Call& call, TensorView data, ReduceOp op);
+  void all_gather_parts(const Call& call, TensorView data);
   void barrier(const Call& call);
 
  private:
@@ -139,6 +142,8 @@ class MessageGroup {
   void for_peers(F f) const {
     for (int i = 1; i < size_; ++i) f((rank_ + i) % size_);
   }
+  template <class F>
+  void for_pieces(TensorView data, std::size_t most_bytes, F f) const;
   // Space for `count` elements from every other rank.
   std::span<std::byte> received(int peer, std::size_t bytes);
   void combine_received(TensorView mine, ReduceOp op);
@@ -229,25 +234,39 @@ void MessageGroup::all_gather(const Call& call, std::span<const std::byte> mine,
   }
 }
 
-void MessageGroup::reduce_scatter(const Call& call, const std::byte* all, TensorView mine,
-                                  ReduceOp op) {
-  const std::size_t element = size_bytes(mine.type.dtype);
-  const auto most = static_cast<std::int64_t>(kSegmentBytes / element);
-  for (std::int64_t begin = 0; begin < mine.numel(); begin += most) {
-    const TensorView chunk = slice(mine, {begin, std::min(begin + most, mine.numel())});
-    const std::size_t bytes = chunk.type.size_bytes();
-    const auto place = [&](int r) {
-      return all + static_cast<std::size_t>(r) * mine.type.size_bytes() +
-             static_cast<std::size_t>(begin) * element;
-    };
-    received(0, bytes);
-    Messages messages(comm_, call, names_);
-    for_peers([&](int peer) { messages.receive(received(peer, bytes), peer); });
-    for_peers([&](int peer) { messages.send({place(peer), bytes}, peer); });
-    messages.wait();
-    std::copy_n(place(rank_), bytes, chunk.as<std::byte>());
-    combine_received(chunk, op);
+// Calls f(piece_of) for as many pieces as the longest part has; piece_of(r) is that piece of rank r's part, if need be empty.
+template <class F>
+void MessageGroup::for_pieces(TensorView data, std::size_t most_bytes, F f) const {
+  const auto most = static_cast<std::int64_t>(most_bytes / size_bytes(data.type.dtype));
+  const std::int64_t longest = part_of(data.numel(), 0, size_).size();
+  for (std::int64_t begin = 0; begin < longest; begin += most) {
+    f([&](int r) {
+      const Range part = part_of(data.numel(), r, size_);
+      return slice(data, {std::min(part.begin + begin, part.end),
+                          std::min(part.begin + begin + most, part.end)});
+    });
   }
+}
+
+void MessageGroup::reduce_scatter(const Call& call, TensorView data, ReduceOp op) {
+  for_pieces(data, kSegmentBytes, [&](const auto& piece_of) {
+    const TensorView mine = piece_of(rank_);
+    received(0, mine.type.size_bytes());
+    Messages messages(comm_, call, names_);
+    for_peers([&](int peer) { messages.receive(received(peer, mine.type.size_bytes()), peer); });
+    for_peers([&](int peer) { messages.send(bytes_of(piece_of(peer)), peer); });
+    messages.wait();
+    combine_received(mine, op);
+  });
+}
+
+void MessageGroup::all_gather_parts(const Call& call, TensorView data) {
+  for_pieces(data, kMessageBytes, [&](const auto& piece_of) {
+    Messages messages(comm_, call, names_);
+    for_peers([&](int peer) { messages.receive(bytes_of(piece_of(peer)), peer); });
+    for_peers([&](int peer) { messages.send(bytes_of(piece_of(rank_)), peer); });
+    messages.wait();
+  });
 }
 
 void MessageGroup::barrier(const Call& call) {
@@ -255,6 +274,43 @@ void MessageGroup::barrier(const Call& call) {
   for_peers([&](int peer) { messages.receive({}, peer); });
   for_peers([&](int peer) { messages.send({}, peer); });
   messages.wait();
+}
+
+// Memory that all ranks of a node see.
+struct NodeMemory {
+  MPI_Win window = MPI_WIN_NULL;
+  std::vector<std::byte*> bases;  // of every rank's part
+};
+
+// Collective over the node; `size_bytes` of each rank's own part may differ.
+NodeMemory allocate_on_node(MPI_Comm node, std::size_t size_bytes) {
+  NodeMemory memory;
+  MPI_Info info;
+  MPI_Info_create(&info);
+  MPI_Info_set(info, "alloc_shared_noncontig",
+               "true");  // each part begins on a page, near its rank
+  void* start = nullptr;
+  const int code = MPI_Win_allocate_shared(static_cast<MPI_Aint>(size_bytes), 1, info, node, &start,
+                                           &memory.window);
+  MPI_Info_free(&info);
+  require<CommError>(code == MPI_SUCCESS,
+                     fmt::format("cannot share {} bytes of memory on this node", size_bytes));
+  int ranks = 1;
+  MPI_Comm_size(node, &ranks);
+  for (int r = 0; r < ranks; ++r) {
+    MPI_Aint found = 0;
+    int unit = 1;
+    MPI_Win_shared_query(memory.window, r, &found, &unit, &start);
+    memory.bases.push_back(static_cast<std::byte*>(start));
+  }
+  return memory;
+}
+
+// Bytes that may still be shared: Open MPI keeps them in a file there. It would not notice that they are too many until
+// one is touched. Unknown counts as none.
+std::size_t bytes_left_to_share() {
+  struct statvfs space {};
+  return statvfs("/dev/shm", &space) == 0 ? space.f_bavail * space.f_frsize : 0;
 }
 
 // Ranks of one node share a window. Between nodes there are messages: if all nodes hold equally
@@ -272,8 +328,9 @@ class MpiTransport final : public Transport {
   void all_reduce(const Call& call, TensorView data, ReduceOp op) override;
   void broadcast(const Call& call, std::span<std::byte> data, int root) override;
   void all_gather(const Call& call, std::span<const std::byte> mine, std::byte* all) override;
-  void reduce_scatter(const Call& call, const std::byte* all, TensorView mine,
-                      ReduceOp op) override;
+  void reduce_scatter(const Call& call, TensorView data, ReduceOp op) override;
+  void all_gather_parts(const Call& call, TensorView data) override;
+  std::byte* allocate(const Call& call, std::size_t size_bytes) override;
   void barrier(const Call& call) override;
 
   void give_up() noexcept override { given_up_ = true; }
@@ -293,7 +350,7 @@ class MpiTransport final : public Transport {
   MPI_Comm world_ = MPI_COMM_NULL;
   MPI_Comm node_ = MPI_COMM_NULL;
   MPI_Comm column_ = MPI_COMM_NULL;  // the ranks of all nodes with the same place in their node
-  MPI_Win memory_ = MPI_WIN_NULL;
+  std::vector<NodeMemory> memory_;   // of the window, and of allocate()
   std::optional<MessageGroup> everybody_, across_;
   std::optional<SharedWindow> window_;
   bool one_node_ = false;
@@ -327,7 +384,7 @@ MpiTransport::MpiTransport(MpiRuntime& mpi, int most_ranks_per_node, bool tree_o
 MpiTransport::~MpiTransport() {
   // Freeing is collective, and after a failure the others may not be there.
   if (given_up_ || std::uncaught_exceptions() > exceptions_) return;
-  if (memory_ != MPI_WIN_NULL) MPI_Win_free(&memory_);
+  for (NodeMemory& memory : memory_) MPI_Win_free(&memory.window);
   for (MPI_Comm* comm : {&column_, &node_, &world_}) {
     if (*comm != MPI_COMM_NULL) MPI_Comm_free(comm);
   }
@@ -358,12 +415,8 @@ void MpiTransport::open_window() {
   int place = 0;
   MPI_Comm_rank(node_, &place);
   const std::size_t bytes = SharedWindow::size_bytes(static_cast<int>(names.size())) + 64;
-  void* start = nullptr;
-  MPI_Aint found = 0;
-  int unit = 1;
-  MPI_Win_allocate_shared(place == 0 ? static_cast<MPI_Aint>(bytes) : 0, 1, MPI_INFO_NULL, node_,
-                          &start, &memory_);
-  MPI_Win_shared_query(memory_, 0, &found, &unit, &start);
+  memory_.push_back(allocate_on_node(node_, place == 0 ? bytes : 0));
+  void* start = memory_.back().bases.front();
   if (place == 0) std::memset(start, 0, bytes);
   MPI_Barrier(node_);
   std::size_t space = bytes;
@@ -390,10 +443,35 @@ void MpiTransport::all_gather(const Call& call, std::span<const std::byte> mine,
   in_window(call) ? window_->all_gather(call, mine, all) : everybody_->all_gather(call, mine, all);
 }
 
-void MpiTransport::reduce_scatter(const Call& call, const std::byte* all, TensorView mine,
-                                  ReduceOp op) {
-  in_window(call) ? window_->reduce_scatter(call, all, mine, op)
-                  : everybody_->reduce_scatter(call, all, mine, op);
+// Over several nodes, what all_reduce sends is no more than what ranks would send each other directly, and the bits are
+// the same.
+void MpiTransport::reduce_scatter(const Call& call, TensorView data, ReduceOp op) {
+  if (in_window(call)) return window_->reduce_scatter(call, data, op);
+  window_ ? all_reduce(call, data, op) : everybody_->reduce_scatter(call, data, op);
+}
+
+void MpiTransport::all_gather_parts(const Call& call, TensorView data) {
+  in_window(call) ? window_->all_gather_parts(call, data)
+                  : everybody_->all_gather_parts(call, data);
+}
+
+std::byte* MpiTransport::allocate(const Call& call, std::size_t size_bytes) {
+  if (!window_) return nullptr;
+  int place = 0, ranks = 1;
+  MPI_Comm_rank(node_, &place);
+  MPI_Comm_size(node_, &ranks);
+  const std::size_t needed = size_bytes * static_cast<std::size_t>(ranks);
+  std::int32_t fits = needed < bytes_left_to_share() ? 1 : 0;
+  everybody_->all_reduce(call, {&fits, {DType::kI32, {1}}}, ReduceOp::kMin);
+  if (fits == 0) {
+    if (place == 0)
+      log_warning("/dev/shm has too little space for {} MiB: gradients are copied to be summed",
+                  needed >> 20);
+    return nullptr;
+  }
+  memory_.push_back(allocate_on_node(node_, size_bytes));
+  window_->add_arena(memory_.back().bases, size_bytes);
+  return memory_.back().bases[static_cast<std::size_t>(place)];
 }
 
 void MpiTransport::barrier(const Call& call) {

@@ -47,6 +47,11 @@ Range share_of(std::int64_t total, int index, int parts) noexcept {
   return {begin, begin + size + (index < larger ? 1 : 0)};
 }
 
+Range part_of(std::int64_t count, int index, int parts) noexcept {
+  const Range blocks = share_of((count + kPartBlock - 1) / kPartBlock, index, parts);
+  return {std::min(blocks.begin * kPartBlock, count), std::min(blocks.end * kPartBlock, count)};
+}
+
 std::string RankLayout::describe() const {
   std::vector<std::vector<int>> members(static_cast<std::size_t>(nodes));
   for (std::size_t r = 0; r < node_of.size(); ++r)

@@ -23,6 +23,11 @@ struct Range {
 /// larger ones first.
 Range share_of(std::int64_t total, int index, int parts) noexcept;
 
+/// Part `index` of a vector of `count` elements that ranks reduce or gather part by part: like share_of, but cut at
+/// multiples of kPartBlock, so that no two ranks write to one cache line.
+Range part_of(std::int64_t count, int index, int parts) noexcept;
+inline constexpr std::int64_t kPartBlock = 1024;
+
 /// Where one rank stands: on which node, as which of its ranks, with which device. Computed once,
 /// on all ranks together, and handed to training, evaluation, batch inference and serving. Nothing
 /// else reads rank environment variables.

@@ -48,9 +48,19 @@ class ThreadTransport final : public Transport {
   void all_gather(const Call& call, std::span<const std::byte> mine, std::byte* all) override {
     window_.all_gather(call, mine, all);
   }
-  void reduce_scatter(const Call& call, const std::byte* all, TensorView mine,
-                      ReduceOp op) override {
-    window_.reduce_scatter(call, all, mine, op);
+  void reduce_scatter(const Call& call, TensorView data, ReduceOp op) override {
+    window_.reduce_scatter(call, data, op);
+  }
+  void all_gather_parts(const Call& call, TensorView data) override {
+    window_.all_gather_parts(call, data);
+  }
+  std::byte* allocate(const Call& call, std::size_t size_bytes) override {
+    std::byte* mine = memory_.emplace_back(size_bytes, stream_).data();
+    std::vector<std::byte*> bases(static_cast<std::size_t>(size_));
+    all_gather(call, std::as_bytes(std::span(&mine, 1)),
+               std::as_writable_bytes(std::span(bases)).data());
+    window_.add_arena(std::move(bases), size_bytes);
+    return mine;
   }
   void barrier(const Call& call) override { window_.barrier(call); }
   void abort() noexcept override { group_->aborted = true; }
@@ -61,6 +71,8 @@ class ThreadTransport final : public Transport {
   int rank_;
   int size_;
   SharedWindow window_;
+  Stream stream_{Device{}};
+  std::vector<Buffer> memory_;  // of allocate()
 };
 
 }  // namespace

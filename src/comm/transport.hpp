@@ -54,8 +54,10 @@ class Transport {
   virtual void all_reduce(const Call& call, TensorView data, ReduceOp op) = 0;
   virtual void broadcast(const Call& call, std::span<std::byte> data, int root) = 0;
   virtual void all_gather(const Call& call, std::span<const std::byte> mine, std::byte* all) = 0;
-  virtual void reduce_scatter(const Call& call, const std::byte* all, TensorView mine,
-                              ReduceOp op) = 0;
+  virtual void reduce_scatter(const Call& call, TensorView data, ReduceOp op) = 0;
+  virtual void all_gather_parts(const Call& call, TensorView data) = 0;
+  /// Null where ranks share no memory, or too little of it is left; then on every rank.
+  virtual std::byte* allocate(const Call&, std::size_t) { return nullptr; }
   virtual void barrier(const Call& call) = 0;
 
   /// A call failed: nothing collective may be done any more, not even on destruction.

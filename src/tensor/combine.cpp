@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <type_traits>
 
 namespace phalanx {
 namespace {
@@ -30,56 +31,79 @@ struct Min {
   }
 };
 
-// Combines one block of all inputs into `out`, which may be the block of an input.
-template <class T, class Op>
-void combine_block(Op op, std::span<const void* const> inputs, std::int64_t begin,
-                   std::int64_t count, T* out) {
-  const auto at = [&](std::size_t input) { return static_cast<const T*>(inputs[input]) + begin; };
-  const auto pair = [&](const T* a, const T* b, T* to) {
+/// Elements as they stand in memory, and as they are combined.
+template <class Stored, class Wide>
+struct Block {
+  std::int64_t begin, count;
+
+  // Combines this block of all inputs. The result is in `space`, or where the only input stands. The left half comes
+  // first, so that `space` may be the block of an input.
+  template <class Op>
+  const Wide* combine(Op op, std::span<const void* const> inputs, Wide* space) const {
+    if (inputs.size() == 1) return read(inputs[0], space);
+    const std::size_t left = std::bit_floor(inputs.size() - 1);
+    alignas(64) std::array<Wide, kBlock> space_of_left;
+    const Wide* a = combine(op, inputs.first(left), space_of_left.data());
+    const Wide* b = combine(op, inputs.subspan(left), space);
 #pragma GCC ivdep
-    for (std::int64_t i = 0; i < count; ++i) to[i] = op(a[i], b[i]);
-  };
-  if (inputs.size() == 1) {
-    if (at(0) != out) std::copy_n(at(0), count, out);
-    return;
+    for (std::int64_t i = 0; i < count; ++i) space[i] = op(a[i], b[i]);
+    return space;
   }
-  if (inputs.size() == 2) return pair(at(0), at(1), out);
-  const std::size_t left = std::bit_floor(inputs.size() - 1);
-  alignas(64) std::array<T, kBlock> sum_of_left;
-  combine_block(op, inputs.first(left), begin, count, sum_of_left.data());
-  if (inputs.size() - left == 1) return pair(sum_of_left.data(), at(left), out);
-  alignas(64) std::array<T, kBlock> sum_of_right;
-  combine_block(op, inputs.subspan(left), begin, count, sum_of_right.data());
-  pair(sum_of_left.data(), sum_of_right.data(), out);
+  const Wide* read(const void* input, Wide* space) const {
+    const auto* from = static_cast<const Stored*>(input) + begin;
+    if constexpr (std::is_same_v<Stored, Wide>) {
+      return from;
+    } else {
+      for (std::int64_t i = 0; i < count; ++i) space[i] = static_cast<Wide>(from[i]);
+      return space;
+    }
+  }
+  void write(const Wide* result, void* output) const {
+    auto* to = static_cast<Stored*>(output) + begin;
+    if constexpr (std::is_same_v<Stored, Wide>) {
+      if (result != to) std::copy_n(result, count, to);
+    } else {
+      for (std::int64_t i = 0; i < count; ++i) to[i] = Stored(result[i]);
+    }
+  }
+};
+
+template <class Stored, class Wide, class Op>
+void combine_blocks(Op op, std::span<const void* const> inputs, std::span<void* const> outputs,
+                    std::int64_t count) {
+  for (std::int64_t begin = 0; begin < count; begin += kBlock) {
+    const Block<Stored, Wide> block{begin, std::min(kBlock, count - begin)};
+    alignas(64) std::array<Wide, kBlock> own_space;
+    Wide* space = own_space.data();
+    if constexpr (std::is_same_v<Stored, Wide>) space = static_cast<Wide*>(outputs[0]) + begin;
+    const Wide* result = block.combine(op, inputs, space);
+    for (void* output : outputs) block.write(result, output);
+  }
 }
 
-template <class T, class Op>
-void combine_blocks(Op op, std::span<const void* const> inputs, T* out, std::int64_t count) {
-  for (std::int64_t begin = 0; begin < count; begin += kBlock)
-    combine_block(op, inputs, begin, std::min(kBlock, count - begin), out + begin);
-}
-
-template <class T>
-void combine_as(ReduceOp op, std::span<const void* const> inputs, void* out, std::int64_t count) {
-  T* typed = static_cast<T*>(out);
+template <class Stored, class Wide = Stored>
+void combine_as(ReduceOp op, std::span<const void* const> inputs, std::span<void* const> outputs,
+                std::int64_t count) {
   switch (op) {
-    case ReduceOp::kSum: return combine_blocks(Sum{}, inputs, typed, count);
-    case ReduceOp::kMax: return combine_blocks(Max{}, inputs, typed, count);
-    case ReduceOp::kMin: return combine_blocks(Min{}, inputs, typed, count);
+    case ReduceOp::kSum: return combine_blocks<Stored, Wide>(Sum{}, inputs, outputs, count);
+    case ReduceOp::kMax: return combine_blocks<Stored, Wide>(Max{}, inputs, outputs, count);
+    case ReduceOp::kMin: return combine_blocks<Stored, Wide>(Min{}, inputs, outputs, count);
   }
 }
 
 }  // namespace
 
-void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* out,
-             std::int64_t count) {
+void combine(ReduceOp op, DType type, std::span<const void* const> inputs,
+             std::span<void* const> outputs, std::int64_t count) {
   switch (type) {
-    case DType::kF32: return combine_as<float>(op, inputs, out, count);
-    case DType::kI64: return combine_as<std::int64_t>(op, inputs, out, count);
-    case DType::kI32: return combine_as<std::int32_t>(op, inputs, out, count);
-    default:
-      throw InvalidArgument(fmt::format("a reduction takes f32, i64 or i32, found {}", name(type)));
+    case DType::kF32: return combine_as<float>(op, inputs, outputs, count);
+    case DType::kBf16: return combine_as<Bf16, float>(op, inputs, outputs, count);
+    case DType::kI64: return combine_as<std::int64_t>(op, inputs, outputs, count);
+    case DType::kI32: return combine_as<std::int32_t>(op, inputs, outputs, count);
+    case DType::kU8: break;
   }
+  throw InvalidArgument(
+      fmt::format("a reduction takes f32, bf16, i64 or i32, found {}", name(type)));
 }
 
 }  // namespace phalanx

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/rank_layout.hpp"
 
 namespace phalanx::comm_checks {
 
@@ -119,16 +120,50 @@ void check_all_gather(Communicator& comm, std::int64_t count) {
   EXPECT_TRUE(mine.intact() && all.intact());
 }
 
+/// Where the data of a check lies: memory of its own, or a slice of memory that ranks share.
 template <class T>
-void check_reduce_scatter(Communicator& comm, std::int64_t count, ReduceOp op) {
-  Stream stream{Device{}};
-  Guarded<T> all(count * comm.size()), mine(count);
-  for (std::int64_t i = 0; i < count * comm.size(); ++i) all.data()[i] = input<T>(i, comm.rank());
-  comm.reduce_scatter(all.view({comm.size(), count}), mine.view(), op, stream);
-  for (std::int64_t i = 0; i < count; ++i) {
-    if (!expect_reduced(mine.data()[i], i + comm.rank() * count, op, comm.size())) break;
+class Place {
+ public:
+  Place(Communicator& comm, std::int64_t count, bool is_shared) : own_(is_shared ? 0 : count) {
+    Stream stream{Device{}};
+    data_ = own_.data();
+    if (is_shared)
+      data_ = reinterpret_cast<T*>(
+                  comm.allocate(static_cast<std::size_t>(count + 40) * sizeof(T), stream)) +
+              20;
+    view_ = {data_, {dtype_of<T>, {count}}};
   }
-  EXPECT_TRUE(mine.intact() && all.intact());
+  T* data() const { return data_; }
+  TensorView view() const { return view_; }
+  bool intact() const { return own_.intact(); }
+
+ private:
+  Guarded<T> own_;
+  T* data_;
+  TensorView view_;
+};
+
+template <class T>
+void check_parts(Communicator& comm, std::int64_t count, ReduceOp op, bool is_shared) {
+  Stream stream{Device{}};
+  const Place<T> sums(comm, count, is_shared);
+  const Place<T> data(comm, count, is_shared);
+  for (std::int64_t i = 0; i < count; ++i)
+    sums.data()[i] = data.data()[i] = input<T>(i, comm.rank());
+  comm.all_reduce(sums.view(), op, stream);
+  comm.wait(comm.start_reduce_scatter(data.view(), op, stream, "parts"));
+  const Range part = part_of(count, comm.rank(), comm.size());
+  EXPECT_EQ(0, std::memcmp(data.data() + part.begin, sums.data() + part.begin,
+                           static_cast<std::size_t>(part.size()) * sizeof(T)));
+  for (std::int64_t i = 0; i < count; ++i)
+    if (i < part.begin || i >= part.end) data.data()[i] = T{};
+  comm.barrier();
+  comm.wait(comm.start_all_gather(data.view(), stream, "parts"));
+  for (std::int64_t i = 0; i < count; ++i) {
+    ASSERT_TRUE(data.data()[i] == sums.data()[i]) << i;
+    if (!expect_reduced(sums.data()[i], i, op, comm.size())) break;
+  }
+  EXPECT_TRUE(data.intact() && sums.intact());
 }
 
 inline const std::vector<std::int64_t> kSizes{0, 1, 3, 1023, (1 << 20) + 3};
@@ -141,7 +176,7 @@ void check_collectives(Communicator& comm) {
     for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kMax, ReduceOp::kMin}) {
       if (op != ReduceOp::kSum && count > 10'000) continue;  // the same way through the algorithms
       check_all_reduce<T>(comm, count, op);
-      check_reduce_scatter<T>(comm, count / comm.size(), op);
+      for (const bool is_shared : {false, true}) check_parts<T>(comm, count, op, is_shared);
     }
     check_broadcast<T>(comm, count);
     check_all_gather<T>(comm, count);
