@@ -151,15 +151,16 @@ int run(MpiRuntime& mpi, std::vector<std::string> arguments) {
                    .loss = resolve_loss(config, source.info()),
                    .precision = config.precision,
                    .sums_states = config.reproducible},
-                  per_rank, stream);
+                  per_rank, stream, comm.get());
   // What a step runs, all shards of this rank in one plan if it is reproducible.
   const std::int64_t shards = config.reproducible ? config.virtual_shards / layout.size : 0;
   const auto executor = [&]() -> Executor& {
     return network.training(per_rank / std::max<std::int64_t>(shards, 1), shards);
   };
   network.initialise(1);
-  Optimizer optimizer(config, network.parameters().parameters().numel(), stream);
-  TrainingStep step(config, network, optimizer, *comm, stream);
+  const auto reducer = make_gradient_reducer(config, network, *comm, stream);
+  Optimizer optimizer(config, network.parameters().parameters().numel(), reducer.get(), stream);
+  TrainingStep step(config, network, optimizer, reducer.get(), *comm, stream);
   Loader loader(source,
                 Sampler({.rows = source.size(),
                          .batch_size = config.batch_size,

@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "core/error.hpp"
+#include "core/text.hpp"
 
 namespace phalanx {
 namespace {
@@ -213,12 +214,28 @@ void add_communication(OptionTable& table, TrainConfig& c) {
       .add("progress", &c.progress, "",
            "who drives MPI: a thread of its own, or the training thread")
       .choices({"auto", "thread", "inline"});
-  table.add("bucket-mib", &c.bucket_mib, "MiB", "size of a bucket of gradients reduced together")
-      .above(0);
+  table.add("bucket", &c.bucket, "MiB",
+            "size of a bucket of gradients summed together; auto: the first steps try some");
+  table
+      .add("gradient-compression", &c.gradient_compression, "",
+           "gradients travel as bf16; what rounding takes is added in the next step")
+      .choices({"none", "bf16"});
+  table.add("shard-optimizer", &c.shard_optimizer, "",
+            "each rank keeps the optimizer's state of a part of the parameters, and updates it");
   table
       .add("deadline-seconds", &c.deadline_seconds, "s",
            "longest wait in a collective before the job is ended")
       .above(0);
+}
+
+bool is_bucket(const std::string& text) {
+  if (text == "auto") return true;
+  try {
+    const double mib = parse_double(text);
+    return mib > 0 && mib <= 1e6;
+  } catch (const InvalidInput&) {
+    return false;
+  }
 }
 
 void check_together(const TrainConfig& c, const OptionTable& table) {
@@ -231,6 +248,15 @@ void check_together(const TrainConfig& c, const OptionTable& table) {
   if (c.reproducible && c.partition != "shuffle")
     table.refuse("partition",
                  fmt::format("expected shuffle with reproducible = true, found '{}'", c.partition));
+  if (c.reproducible && c.gradient_compression != "none")
+    table.refuse("gradient-compression",
+                 "expected none with reproducible = true: what is rounded depends on the ranks");
+  if (c.partition == "column" && (c.shard_optimizer || c.gradient_compression != "none"))
+    table.refuse(c.shard_optimizer ? "shard-optimizer" : "gradient-compression",
+                 "expected to be off with partition = column, where no gradients are summed");
+  if (!is_bucket(c.bucket))
+    table.refuse("bucket",
+                 fmt::format("expected auto or a number of MiB > 0, found '{}'", c.bucket));
   if (c.nesterov && c.momentum == 0)
     table.refuse("nesterov", "expected false with momentum = 0, found 'true'");
   if (c.nesterov && c.optimizer != "sgd")

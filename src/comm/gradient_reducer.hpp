@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/rank_layout.hpp"
 #include "tensor/tensor.hpp"
 
 namespace phalanx {
@@ -24,22 +25,50 @@ struct OverlapTimes {
   double hidden_share() const noexcept;
 };
 
+struct GradientReducerOptions {
+  std::size_t bucket_bytes = std::size_t{25} << 20;
+  std::size_t first_bucket_bytes = std::size_t{1}
+                                   << 20;  ///< small, so that communication starts early
+  std::int64_t gradients = -1;  ///< elements of the arena that are gradients; less than 0: all
+  /// Every rank gets the sums of its own part of each bucket only (ZeRO stage 1): see owned().
+  bool scatter = false;
+  /// Gradients travel as bf16, which halves the bytes. What rounding took from a gradient is added to the same gradient of
+  /// the next step (error feedback), so that it is late but not lost.
+  ///
+  /// Source    Seide et al., "1-Bit Stochastic Gradient Descent", Interspeech 2014; Karimireddy et al., ICML 2019.
+  bool compress = false;
+};
+
 /// Sums one step's gradients over the ranks while the rest of the backward pass still runs.
 ///
-/// Gradients live in one contiguous arena in the order in which they become final, so a bucket is a
-/// slice of it: nothing is packed, and all ranks agree on the order by construction. The first
-/// bucket is small, so that communication starts early.
+/// Gradients live at the start of one contiguous arena in the order in which they become final, so a bucket is a slice of
+/// it: nothing is packed, and all ranks agree on the order by construction. What follows them in the arena is summed with
+/// the last bucket, always in full precision and for all ranks. Buckets begin at multiples of kPartBlock elements.
 class GradientReducer {
  public:
-  /// `arena` is one f32 tensor of rank 1 and must outlive the reducer, as must `comm`.
-  GradientReducer(Communicator& comm, TensorView arena, std::size_t bucket_bytes,
-                  std::size_t first_bucket_bytes = std::size_t{1} << 20);
+  using Options = GradientReducerOptions;
+
+  /// `arena` is one f32 tensor of rank 1 and must outlive the reducer, as must `comm`. Memory of Communicator::allocate is
+  /// reduced fastest.
+  GradientReducer(Communicator& comm, TensorView arena, const Options& options, Stream& stream);
 
   /// Everything in the arena before `end` (in elements) is final. Starts every bucket that is now
   /// complete.
   void ready(std::int64_t end, Stream& compute);
   /// Starts what is left and waits until the whole arena holds the sums. Resets for the next step.
   OverlapTimes finish(Stream& compute);
+
+  /// The gradients of which this rank has the sums, in ascending order: all, unless they are scattered.
+  const std::vector<Range>& owned() const noexcept { return owned_; }
+  std::int64_t gradients() const noexcept { return options_.gradients; }  ///< elements
+  bool scatters() const noexcept { return options_.scatter; }
+  /// Of another arena, in which every rank has filled what it owns, everybody gets everything. Collective; waits.
+  OverlapTimes gather(TensorView arena, Stream& stream);
+
+  /// Between steps; on every rank alike. Changes what is owned.
+  void set_bucket_bytes(std::size_t bucket_bytes);
+  /// What rounding took so far is not added any more.
+  void forget_rounding() noexcept;
 
   /// One bucket of the step that finish() ended last.
   struct Bucket {
@@ -48,14 +77,26 @@ class GradientReducer {
   };
   const std::vector<Bucket>& last_step() const noexcept { return last_step_; }
 
-  std::int64_t buckets() const noexcept { return static_cast<std::int64_t>(ends_.size()); }
+  std::int64_t buckets() const noexcept { return static_cast<std::int64_t>(ranges_.size()); }
 
  private:
+  void cut();
   void start_until(std::int64_t end, Stream& compute);
+  Request start(std::size_t bucket, Stream& compute);
+  bool is_gradient(const Range& bucket) const noexcept { return bucket.end <= options_.gradients; }
+  // The part of a bucket that this rank gets the sums of.
+  Range mine(const Range& bucket) const noexcept;
+  void round(const Range& bucket) noexcept;
+  void widen(const Range& part) noexcept;
+  TensorView slice(const Range& range) const noexcept;
+  TensorView rounded_slice(const Range& range) const noexcept;
 
   Communicator& comm_;
   TensorView arena_;
-  std::vector<std::int64_t> ends_;  // of each bucket, in elements
+  Options options_;
+  std::vector<Range> ranges_, owned_;  // of each bucket; of this rank
+  TensorView rounded_;                 // bf16, compressing only
+  Tensor residual_;                    // what rounding took, compressing only
   std::vector<Request> pending_;
   std::vector<Bucket> last_step_;
   std::size_t next_ = 0;        // bucket to start

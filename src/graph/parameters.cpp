@@ -92,17 +92,18 @@ const ParameterSlot& ParameterLayout::state(std::string_view name) const {
   return find(states_, name);
 }
 
-ParameterSet::ParameterSet(ParameterLayout layout, Stream& stream)
-    : layout_(std::move(layout)),
-      parameters_({DType::kF32, Shape{layout_.parameter_elements()}}, stream),
-      states_({DType::kF32, Shape{layout_.state_elements()}}, stream) {
-  std::ranges::fill(parameters_.as<float>(), 0.0f);
+ParameterSet::ParameterSet(ParameterLayout layout, Stream& stream, std::byte* memory)
+    : layout_(std::move(layout)), states_({DType::kF32, Shape{layout_.state_elements()}}, stream) {
+  const TensorType type(DType::kF32, Shape{layout_.parameter_elements()});
+  if (memory == nullptr) own_parameters_ = Tensor(type, stream);
+  parameters_ = {memory == nullptr ? own_parameters_.view().data : memory, type};
+  std::fill_n(parameters_.as<float>(), type.shape.numel(), 0.0f);
   std::ranges::fill(states_.as<float>(), 0.0f);
 }
 
 void ParameterSet::initialise(std::uint64_t seed) {
   for (const ParameterSlot& slot : layout_.parameters())
-    initialise_array(slot, seed, parameters_.as<float>().data() + slot.offset);
+    initialise_array(slot, seed, parameters_.as<float>() + slot.offset);
   for (const ParameterSlot& slot : layout_.states())
     initialise_array(slot, seed, states_.as<float>().data() + slot.offset);
 }
@@ -116,16 +117,16 @@ TensorView ParameterSet::copies() const noexcept { return copies_.view(); }
 
 void ParameterSet::refresh_copies(std::uint64_t version, Stream& stream) {
   if (copies_version_ == version) return;
-  copy(parameters_.view(), copies_.view(), stream);
+  copy(parameters_, copies_.view(), stream);
   copies_version_ = version;
 }
 
-TensorView ParameterSet::parameters() const noexcept { return parameters_.view(); }
+TensorView ParameterSet::parameters() const noexcept { return parameters_; }
 TensorView ParameterSet::states() const noexcept { return states_.view(); }
 
 TensorView ParameterSet::parameter(std::string_view name) const {
   const ParameterSlot& slot = layout_.parameter(name);
-  return {parameters_.as<float>().data() + slot.offset, {DType::kF32, slot.shape}};
+  return {parameters_.as<float>() + slot.offset, {DType::kF32, slot.shape}};
 }
 
 TensorView ParameterSet::state(std::string_view name) const {

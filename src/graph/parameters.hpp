@@ -48,7 +48,8 @@ void initialise_array(const ParameterSlot& slot, std::uint64_t seed, float* to);
 /// The parameters and states of one model: two contiguous f32 arenas. Padding is zero and stays zero.
 class ParameterSet {
  public:
-  ParameterSet(ParameterLayout layout, Stream& stream);
+  /// `memory`: for the parameters, layout.parameter_elements() f32 that outlive the set; null for memory of its own.
+  ParameterSet(ParameterLayout layout, Stream& stream, std::byte* memory = nullptr);
 
   const ParameterLayout& layout() const noexcept { return layout_; }
   /// Fills every parameter and state from its Initializer with draws that depend on (seed, name, element) only.
@@ -68,7 +69,8 @@ class ParameterSet {
 
  private:
   ParameterLayout layout_;
-  Tensor parameters_, states_, copies_;
+  Tensor own_parameters_, states_, copies_;
+  TensorView parameters_;
   std::optional<std::uint64_t> copies_version_;
 };
 

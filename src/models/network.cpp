@@ -7,16 +7,26 @@
 
 namespace phalanx {
 
-Network::Network(NetworkOptions options, std::int64_t batch, Stream& stream)
+Network::Network(NetworkOptions options, std::int64_t batch, Stream& stream, Communicator* comm)
     : options_(std::move(options)), stream_(stream), arena_(stream) {
   const Graph graph = lower(options_.training ? Mode::kTraining : Mode::kInference,
                             std::max<std::int64_t>(batch, 1));
-  parameters_ = std::make_unique<ParameterSet>(ParameterLayout(graph), stream);
+  ParameterLayout parameters(graph);
+  const auto bytes = static_cast<std::size_t>(parameters.parameter_elements()) * sizeof(float);
+  std::byte* shared =
+      comm != nullptr && options_.gathers_parameters ? comm->allocate(bytes, stream) : nullptr;
+  parameters_ = std::make_unique<ParameterSet>(std::move(parameters), stream, shared);
   if (!options_.training) return;
   const ParameterLayout& layout = parameters_->layout();
   const std::int64_t states = options_.sums_states ? layout.state_elements() : 0;
-  gradients_ = Tensor({DType::kF32, Shape{layout.parameter_elements() + states + kTail}}, stream);
-  std::ranges::fill(gradients_.as<float>(), 0.0f);
+  const TensorType type(DType::kF32, Shape{layout.parameter_elements() + states + kTail});
+  if (comm != nullptr) {
+    gradients_ = {comm->allocate(type.size_bytes(), stream), type};
+    return;
+  }
+  own_gradients_ = Tensor(type, stream);
+  gradients_ = own_gradients_.view();
+  std::ranges::fill(own_gradients_.as<float>(), 0.0f);
 }
 
 Graph Network::lower(Mode mode, std::int64_t batch) {
@@ -62,7 +72,7 @@ Executor& Network::executor(Mode mode, std::int64_t batch, std::int64_t shards) 
   if (!found)
     found = std::make_unique<Executor>(
         Plan(lower(mode, batch), parameters_->layout(), stream_.device(), shards), *parameters_,
-        gradients_.view(), arena_, stream_);
+        gradients_, arena_, stream_);
   return *found;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <tuple>
 
+#include "comm/communicator.hpp"
 #include "comm/rank_layout.hpp"
 #include "graph/plan.hpp"
 #include "models/model.hpp"
@@ -19,7 +20,9 @@ struct NetworkOptions {
   std::string precision = "f32";  ///< f32 | bf16
   bool training = true;           ///< false: no gradients, training() may not be called
   bool sums_states =
-      false;      ///< the gradient arena has room for sums of states: training over shards
+      false;  ///< the gradient arena has room for sums of states: training over shards
+  bool gathers_parameters =
+      false;      ///< ranks write parts of the parameters for each other: a sharded optimizer
   Range columns;  ///< not empty: this rank's share of the input columns (see split_columns)
 };
 
@@ -29,7 +32,9 @@ class Network {
  public:
   /// `batch`: the batch size that will be used most; decides nothing but what is planned first.
   /// Throws    ConfigError if the model does not fit; Unsupported.
-  Network(NetworkOptions options, std::int64_t batch, Stream& stream);
+  /// `comm`: of the ranks that sum the gradients. It outlives the network, and gives memory that ranks share for what they
+  /// exchange; null for memory of its own.
+  Network(NetworkOptions options, std::int64_t batch, Stream& stream, Communicator* comm = nullptr);
 
   const NetworkOptions& options() const noexcept { return options_; }
   ParameterSet& parameters() noexcept { return *parameters_; }
@@ -39,7 +44,7 @@ class Network {
   const std::string& cut_weight() const noexcept { return cut_weight_; }
   /// The gradient arena, f32 [parameter elements + state elements if they are summed + kTail]. Its tail carries sums that
   /// travel with the gradients.
-  TensorView gradients() const noexcept { return gradients_.view(); }
+  TensorView gradients() const noexcept { return gradients_; }
   static constexpr std::int64_t kTail = 16;
 
   /// Inputs "x", "target", "dloss"; outputs "loss" (summed over the batch) and "logits"; fills the gradients.
@@ -63,7 +68,8 @@ class Network {
   Workspace arena_;
   std::string cut_weight_;
   std::unique_ptr<ParameterSet> parameters_;
-  Tensor gradients_;
+  Tensor own_gradients_;  // where there is no communicator
+  TensorView gradients_;
   std::map<std::tuple<Mode, std::int64_t, std::int64_t>, std::unique_ptr<Executor>> executors_;
 };
 

@@ -95,8 +95,11 @@ struct TrainConfig {
   double grid_g_per_kwh = 0.0;  ///< carbon intensity of the electricity, gCO2e; 0: unknown
 
   // communication
-  std::string progress = "auto";    ///< auto | thread | inline
-  double bucket_mib = 25.0;         ///< size of a gradient bucket
+  std::string progress = "auto";  ///< auto | thread | inline
+  std::string bucket =
+      "auto";  ///< MiB of gradients that are summed together; auto: tuned in the first steps
+  std::string gradient_compression = "none";  ///< none | bf16
+  bool shard_optimizer = false;     ///< each rank updates a part of the parameters (ZeRO stage 1)
   double deadline_seconds = 300.0;  ///< longest wait in a collective before the job is ended
 
   /// Members are equal; doubles as numbers, which the text form of a configuration keeps exactly.

@@ -16,24 +16,86 @@ std::string_view operator_for(const std::string& optimizer) {
 
 }  // namespace
 
-Optimizer::Optimizer(const TrainConfig& config, std::int64_t elements, Stream& stream)
-    : config_(config), op_(find_operator(operator_for(config.optimizer))) {
-  const auto add_slot = [&](std::string name) {
-    slots_.push_back({std::move(name), Tensor({DType::kF32, Shape{elements}}, stream)});
-    std::ranges::fill(slots_.back().values.as<float>(), 0.0f);
-  };
+Optimizer::Optimizer(const TrainConfig& config, std::int64_t elements, GradientReducer* reducer,
+                     Stream& stream)
+    : config_(config),
+      op_(find_operator(operator_for(config.optimizer))),
+      elements_(elements),
+      reducer_(reducer),
+      stream_(stream),
+      all_{{0, elements}} {
   if (op_.name == "adam") {
     attributes_.set("decoupled", std::int64_t{config.optimizer == "adamw"});
-    add_slot("first_moment");
-    add_slot("second_moment");
+    slot_names_ = {"first_moment", "second_moment"};
   } else {
     attributes_.set("nesterov", std::int64_t{config.nesterov});
-    if (config.momentum != 0) add_slot("momentum");
+    if (config.momentum != 0) slot_names_ = {"momentum"};
+  }
+  allocate_slots();
+}
+
+const std::vector<Range>& Optimizer::owned() const noexcept {
+  return is_sharded() ? reducer_->owned() : all_;
+}
+
+void Optimizer::allocate_slots() {
+  std::int64_t count = 0;
+  for (const Range& range : owned()) count += range.size();
+  slots_.clear();
+  for (std::size_t i = 0; i < slot_names_.size(); ++i) {
+    slots_.emplace_back(TensorType(DType::kF32, Shape{count}), stream_);
+    std::ranges::fill(slots_.back().as<float>(), 0.0f);
   }
 }
 
-void Optimizer::update(const Slice& slice, double learning_rate, double gradient_scale,
-                       std::int64_t step, Stream& stream) {
+std::size_t Optimizer::state_bytes() const noexcept {
+  std::size_t bytes = 0;
+  for (const Tensor& slot : slots_) bytes += slot.type().size_bytes();
+  return bytes;
+}
+
+TensorView Optimizer::whole_slot(std::size_t slot, Tensor& space) const {
+  if (!is_sharded()) return slots_[slot].view();
+  space = Tensor({DType::kF32, Shape{elements_}}, stream_);
+  const float* from = slots_[slot].as<float>().data();
+  for (const Range& range : owned()) {
+    std::copy_n(from, range.size(), space.as<float>().data() + range.begin);
+    from += range.size();
+  }
+  reducer_->gather(space.view(), stream_);
+  return space.view();
+}
+
+void Optimizer::set_slot(std::size_t slot, ConstTensorView arena) {
+  float* to = slots_[slot].as<float>().data();
+  for (const Range& range : owned())
+    to = std::copy_n(arena.as<float>() + range.begin, range.size(), to);
+}
+
+void Optimizer::set_bucket_bytes(std::size_t bucket_bytes) {
+  std::vector<Tensor> spaces(slots_.size());
+  std::vector<TensorView> whole;
+  for (std::size_t i = 0; is_sharded() && i < slots_.size(); ++i)
+    whole.push_back(whole_slot(i, spaces[i]));
+  reducer_->set_bucket_bytes(bucket_bytes);
+  if (!is_sharded()) return;
+  allocate_slots();
+  for (std::size_t i = 0; i < slots_.size(); ++i) set_slot(i, whole[i]);
+}
+
+namespace {
+
+TensorView slice(const TensorView& arena, const Range& range) {
+  if (!arena) return {};
+  return {
+      arena.as<std::byte>() + static_cast<std::size_t>(range.begin) * size_bytes(arena.type.dtype),
+      {arena.type.dtype, Shape{range.size()}}};
+}
+
+}  // namespace
+
+Optimizer::Updated Optimizer::update(const Arenas& arenas, double learning_rate,
+                                     double gradient_scale, std::int64_t step, Stream& stream) {
   const auto f = [](double v) { return static_cast<float>(v); };
   std::array<float, 8> hyper{f(learning_rate), f(config_.weight_decay), f(gradient_scale),
                              f(config_.momentum)};
@@ -54,36 +116,30 @@ void Optimizer::update(const Slice& slice, double learning_rate, double gradient
              correction(config_.beta2)};
     constants = 8;
   }
+  // What other ranks update has to be rounded here, so all of the copy is.
+  const bool writes_copy = arenas.copy && !is_sharded();
+  attributes_.set("copy", std::int64_t{writes_copy ? 1 : 0});
+  const auto forward = kernels_for(op_, stream.device()).forward;
   // w, g, the slots (one at least, which SGD without momentum leaves empty), hyper; w', the slots, the copy.
   const std::size_t slots = std::max<std::size_t>(slots_.size(), 1);
-  std::array<ConstTensorView, 5> in{slice.parameters, slice.gradients};
-  std::array<TensorView, 4> out{slice.parameters};
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    in[2 + i] = slots_[i].values.view();
-    out[1 + i] = slots_[i].values.view();
+  std::int64_t first = 0;  // of the range, in the slots
+  for (const Range& range : owned()) {
+    const TensorView parameters = slice(arenas.parameters, range);
+    std::array<ConstTensorView, 5> in{
+        parameters, ConstTensorView{arenas.gradients.as<float>() + range.begin, parameters.type}};
+    std::array<TensorView, 4> out{parameters};
+    for (std::size_t i = 0; i < slots_.size(); ++i)
+      in[2 + i] = out[1 + i] = slice(slots_[i].view(), {first, first + range.size()});
+    in[2 + slots] = {hyper.data(), {DType::kF32, Shape{constants}}};
+    if (writes_copy) out[1 + slots] = slice(arenas.copy, range);
+    OpContext ctx{.stream = stream, .attributes = attributes_, .workspace = {}};
+    forward(ctx, std::span(in).first(3 + slots),
+            std::span(out).first(1 + slots + (writes_copy ? 1 : 0)));
+    first += range.size();
   }
-  in[2 + slots] = {hyper.data(), {DType::kF32, Shape{constants}}};
-  out[1 + slots] = slice.copy;
-  attributes_.set("copy", std::int64_t{slice.copy ? 1 : 0});
-  OpContext ctx{.stream = stream, .attributes = attributes_, .workspace = {}};
-  kernels_for(op_, stream.device())
-      .forward(ctx, std::span(in).first(3 + slots),
-               std::span(out).first(1 + slots + (slice.copy ? 1 : 0)));
-}
-
-double norm(ConstTensorView values) {
-  const auto* v = values.as<float>();
-  const std::int64_t count = values.numel();
-  // Eight partial sums: vectorises, and the order does not depend on anything but the length.
-  std::array<double, 8> sums{};
-  std::int64_t i = 0;
-  for (; i + 8 <= count; i += 8)
-    for (int k = 0; k < 8; ++k)
-      sums[k] += static_cast<double>(v[i + k]) * static_cast<double>(v[i + k]);
-  for (; i < count; ++i) sums[0] += static_cast<double>(v[i]) * static_cast<double>(v[i]);
-  double sum = 0;
-  for (double s : sums) sum += s;
-  return std::sqrt(sum);
+  Updated updated{.has_copy = writes_copy};
+  if (is_sharded()) updated.gathering = reducer_->gather(arenas.parameters, stream);
+  return updated;
 }
 
 }  // namespace phalanx

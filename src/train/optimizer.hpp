@@ -5,45 +5,68 @@
 #include <string>
 #include <vector>
 
+#include "comm/gradient_reducer.hpp"
 #include "op/op.hpp"
 #include "tensor/tensor.hpp"
 #include "train/config.hpp"
 
 namespace phalanx {
 
-/// Updates a slice of the parameter arena from the same slice of the gradient arena, by the operators `sgd` and `adam`.
-/// Its state is a few arenas ("slots") of the slice's length, zero at the start.
+/// Updates the parameter arena from the gradient arena by the operators `sgd` and `adam`: all of it, or, where the
+/// gradients are scattered, what this rank owns (ZeRO stage 1). Its state is a few arenas ("slots") of as many elements,
+/// zero at the start.
+///
+/// Source    Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models", SC 2020.
 class Optimizer {
  public:
-  /// `elements`: length of the slice.
+  /// `elements`: length of the parameter arena. `reducer`: sums its gradients, and outlives the optimizer; null: nothing is
+  /// scattered.
   /// Throws    ConfigError for an unknown optimizer.
-  Optimizer(const TrainConfig& config, std::int64_t elements, Stream& stream);
+  Optimizer(const TrainConfig& config, std::int64_t elements, GradientReducer* reducer,
+            Stream& stream);
 
-  struct Slot {
-    std::string name;  ///< "momentum", "first_moment", "second_moment"
-    Tensor values;
-  };
-  const std::vector<Slot>& slots() const noexcept { return slots_; }
-
-  /// What one update works on: the same slice of three arenas. `copy` is bf16 and may be absent.
-  struct Slice {
+  /// What one update works on. `copy` is bf16 and may be absent.
+  struct Arenas {
     TensorView parameters;
     ConstTensorView gradients;
     TensorView copy;
   };
-  /// One update. `step` counts from 0; `gradient_scale` multiplies every gradient (clipping). In place; the copy is written
-  /// in the same pass.
-  void update(const Slice& slice, double learning_rate, double gradient_scale, std::int64_t step,
-              Stream& stream);
+  /// One update, in place. `step` counts from 0; `gradient_scale` multiplies every gradient (clipping). Scattered, the
+  /// parameters are gathered from all ranks; the copy, if present, is then left to be refreshed, and the result says so.
+  struct Updated {
+    OverlapTimes gathering;
+    bool has_copy = false;
+  };
+  Updated update(const Arenas& arenas, double learning_rate, double gradient_scale,
+                 std::int64_t step, Stream& stream);
+
+  /// "momentum", "first_moment", "second_moment"
+  const std::vector<std::string>& slots() const noexcept { return slot_names_; }
+  /// Whether a rank holds parts of the slots only.
+  bool is_sharded() const noexcept { return reducer_ != nullptr && reducer_->scatters(); }
+  /// Arena of one slot, in the place of the parameters. A view of it where this rank holds all; else gathered into `space`,
+  /// on all ranks together.
+  TensorView whole_slot(std::size_t slot, Tensor& space) const;
+  /// The reverse: takes what this rank owns of a whole arena.
+  void set_slot(std::size_t slot, ConstTensorView arena);
+  /// GradientReducer::set_bucket_bytes; the state goes with what is owned.
+  void set_bucket_bytes(std::size_t bucket_bytes);
+  /// Of this rank.
+  std::size_t state_bytes() const noexcept;
 
  private:
+  void allocate_slots();
+  const std::vector<Range>& owned() const noexcept;
+
   TrainConfig config_;
   const OpSpec& op_;
+  std::int64_t elements_;
+  GradientReducer* reducer_;
+  Stream& stream_;
+  std::vector<Range> all_;  // the one range of an optimizer that is not sharded
   Attributes attributes_;
-  std::vector<Slot> slots_;
+  std::vector<std::string> slot_names_;
+  std::vector<Tensor> slots_;  // what is owned, end to end
 };
-
-/// Euclidean norm of an f32 tensor, summed in double in a fixed order.
-double norm(ConstTensorView values);
 
 }  // namespace phalanx

@@ -38,7 +38,9 @@ constexpr std::string_view kMayChange[] = {"output",
                                            "keep",
                                            "log-every",
                                            "progress",
-                                           "bucket-mib",
+                                           "bucket",
+                                           "gradient-compression",
+                                           "shard-optimizer",
                                            "deadline-seconds"};
 
 /// The settings of an effective configuration; repeated keys are joined.
@@ -54,8 +56,8 @@ std::map<std::string, std::string> settings(const std::string& config) {
   return found;
 }
 
-TensorView slice(const Tensor& arena, const ParameterSlot& slot) {
-  return {arena.as<float>().data() + slot.offset, {DType::kF32, slot.shape}};
+TensorView slice(const TensorView& arena, const ParameterSlot& slot) {
+  return {arena.as<float>() + slot.offset, {DType::kF32, slot.shape}};
 }
 
 }  // namespace
@@ -74,15 +76,19 @@ TrainingState training_state(const ParameterSet& parameters, const Optimizer& op
     add("/parameters/" + slot.name, slot.name, parameters.parameter(slot.name));
   for (const ParameterSlot& slot : parameters.layout().states())
     add("/states/" + slot.name, "", parameters.state(slot.name));
-  for (const Optimizer::Slot& moment : optimizer.slots())
+  for (std::size_t i = 0; i < optimizer.slots().size(); ++i) {
+    Tensor gathered;
+    const TensorView arena = optimizer.whole_slot(i, gathered);
     for (const ParameterSlot& slot : parameters.layout().parameters())
-      add(fmt::format("/optimizer/{}/{}", moment.name, slot.name), slot.name,
-          slice(moment.values, slot));
+      add(fmt::format("/optimizer/{}/{}", optimizer.slots()[i], slot.name), slot.name,
+          slice(arena, slot));
+    if (optimizer.is_sharded()) state.gathered.push_back(std::move(gathered));
+  }
   return state;
 }
 
 void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters,
-                         Optimizer& optimizer, const ColumnShards* shards) {
+                         Optimizer& optimizer, const ColumnShards* shards, Stream& stream) {
   const auto load = [&](const std::string& path, const std::string& parameter, TensorView to) {
     if (shards == nullptr || parameter != shards->weight()) return checkpoint.load(path, to);
     std::vector<float> whole(static_cast<std::size_t>(to.shape()[0] * shards->total()));
@@ -94,10 +100,14 @@ void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters,
     load("/parameters/" + slot.name, slot.name, parameters.parameter(slot.name));
   for (const ParameterSlot& slot : parameters.layout().states())
     load("/states/" + slot.name, "", parameters.state(slot.name));
-  for (const Optimizer::Slot& moment : optimizer.slots())
+  Tensor arena(parameters.parameters().type, stream);
+  std::ranges::fill(arena.as<float>(), 0.0f);  // padding
+  for (std::size_t i = 0; i < optimizer.slots().size(); ++i) {
     for (const ParameterSlot& slot : parameters.layout().parameters())
-      load(fmt::format("/optimizer/{}/{}", moment.name, slot.name), slot.name,
-           slice(moment.values, slot));
+      load(fmt::format("/optimizer/{}/{}", optimizer.slots()[i], slot.name), slot.name,
+           slice(arena.view(), slot));
+    optimizer.set_slot(i, arena.view());
+  }
 }
 
 void check_same_run(const RunRecord& before, const RunRecord& now,

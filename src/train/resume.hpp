@@ -19,14 +19,14 @@ struct TrainingState {
   std::vector<Tensor> gathered;          ///< what several ranks held in parts
 };
 
-/// `shards`: null unless the first layer is cut; then called by every rank.
+/// `shards`: null unless the first layer is cut. Called by every rank if it is, or if the optimizer is sharded.
 TrainingState training_state(const ParameterSet& parameters, const Optimizer& optimizer,
                              const ColumnShards* shards);
 
 /// The reverse.
 /// Throws    InvalidInput if an array is missing or has another shape.
 void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters,
-                         Optimizer& optimizer, const ColumnShards* shards);
+                         Optimizer& optimizer, const ColumnShards* shards, Stream& stream);
 
 /// Whether a run may go on from a checkpoint: everything that shapes the result (model, data, optimizer, batch, seed, ...)
 /// must be as it was. How long to train, what to write and how to communicate may change.

@@ -12,7 +12,10 @@
 #include "core/text.hpp"
 #include "formats/atomic_file.hpp"
 #include "formats/checkpoint.hpp"
+#include "train/bucket_tuner.hpp"
+#include "train/data_options.hpp"
 #include "train/divergence.hpp"
+#include "train/manifest.hpp"
 #include "train/recent_losses.hpp"
 #include "train/resume.hpp"
 #include "train/run_outputs.hpp"
@@ -26,35 +29,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-SamplerOptions sampler_options(const TrainConfig& config, const TrainContext& context,
-                               std::int64_t rows, bool training) {
-  const Partition partition = parse_partition(config.partition);
-  const bool by_column = partition == Partition::kColumn;
-  return {
-      .rows = rows,
-      .partition = training || by_column ? partition : Partition::kShuffle,
-      .batch_size = training ? config.batch_size : std::max<std::int64_t>(config.batch_size, 256),
-      .micro_batches = training ? config.accumulate : 1,
-      .rank = context.layout.rank,
-      .size = context.layout.size,
-      .virtual_shards =
-          training && config.reproducible ? static_cast<int>(config.virtual_shards) : 0,
-      .seed = static_cast<std::uint64_t>(config.seed),
-      .shuffle = training && config.shuffle};
-}
-
-TransformOptions transform_options(const TrainConfig& config, const std::string& loss,
-                                   bool training) {
-  TransformOptions options{.normalise = config.normalise,
-                           .normalise_targets = loss == "mean_squared_error"};
-  if (training) {
-    options.crop_padding = config.augment_crop;
-    options.flip = config.augment_flip;
-    options.cutout = config.augment_cutout;
-  }
-  return options;
 }
 
 /// The input columns of this rank; empty unless partition = column on several ranks.
@@ -100,19 +74,23 @@ class Trainer {
              .loss = loss_,
              .precision = config.precision,
              .sums_states = config.reproducible,
+             .gathers_parameters = config.shard_optimizer,
              .columns = my_columns(config, context)},
             share_of(share_of(config.batch_size, 0, static_cast<int>(config.accumulate)).size(), 0,
                      context.layout.size)
                 .size(),
-            context.stream),
-        optimizer_(config, network_.parameters().parameters().numel(), context.stream),
-        step_(config_, network_, optimizer_, context.comm, context.stream),
-        train_(context.train, Sampler(sampler_options(config, context, context.train.size(), true)),
+            context.stream, &context.comm),
+        reducer_(make_gradient_reducer(config, network_, context.comm, context.stream)),
+        optimizer_(config, network_.parameters().parameters().numel(), reducer_.get(),
+                   context.stream),
+        step_(config_, network_, optimizer_, reducer_.get(), context.comm, context.stream),
+        train_(context.train,
+               Sampler(sampler_options(config, context.layout, context.train.size(), true)),
                transform_options(config, loss_, true), config.prefetch),
         folder_(config.output + "/checkpoints") {
     if (context.test != nullptr)
       test_.emplace(*context.test,
-                    Sampler(sampler_options(config, context, context.test->size(), false)),
+                    Sampler(sampler_options(config, context.layout, context.test->size(), false)),
                     transform_options(config, loss_, false), config.prefetch);
     if (!network_.cut_weight().empty())
       shards_.emplace(network_.cut_weight(), network_.options().columns,
@@ -130,6 +108,8 @@ class Trainer {
     check_best_metric();
     resume();
     open_outputs();
+    tuner_.emplace(config_, reducer_.get(), optimizer_, context_.comm, context_.stream);
+    write_manifest();
     train_.begin(record_.epoch, record_.step_in_epoch);
     if (!config_.trace.empty()) trace_.emplace(context_.comm);
     start_energy();
@@ -192,7 +172,7 @@ class Trainer {
     if (!newest) newest = Checkpoint::read(folder_.path_of_step(step));
     const RunRecord before = run_record_from_json(newest->run(), newest->path());
     check_same_run(before, record_, newest->path());
-    load_training_state(*newest, network_.parameters(), optimizer_, shards());
+    load_training_state(*newest, network_.parameters(), optimizer_, shards(), context_.stream);
     const std::string config = record_.config;
     record_ = before;
     record_.config = config;
@@ -264,10 +244,23 @@ class Trainer {
     const double waited = train_.wait_seconds() - waited_before_;
     waited_before_ = train_.wait_seconds();
     training_seconds_ += seconds;
+    if (tuner_->after_step(seconds - waited)) {
+      if (context_.layout.rank == 0)
+        log_info("bucket = auto: {:.3g} MiB is fastest; run.json has the times of all",
+                 static_cast<double>(tuner_->bucket_bytes()) / (1 << 20));
+      write_manifest();
+    }
     step_times_.add({.step = static_cast<float>(seconds),
                      .data = static_cast<float>(waited),
                      .communication = static_cast<float>(exposed_seconds),
                      .compute = static_cast<float>(seconds - waited - exposed_seconds)});
+  }
+
+  void write_manifest() const {
+    if (context_.layout.rank == 0)
+      write_file_atomically(
+          config_.output + "/run.json",
+          manifest_json(config_, context_.layout, record_, result_.resumed_from, *tuner_));
   }
 
   /// Nothing was updated. Which samples it was: by their places in the epoch's order, and on the ranks whose own loss is
@@ -491,7 +484,8 @@ class Trainer {
     record_.seconds = seconds_before_ + training_seconds_;
     result_.checkpoint = numbered ? folder_.path_of_step(record_.step) : result_.checkpoint;
     if (is_best) result_.best_checkpoint = folder_.best_path();
-    if (context_.layout.rank != 0 && !shards_) return;
+    if (reducer_) reducer_->forget_rounding();  // a run that resumes from here knows none
+    if (context_.layout.rank != 0 && !shards_ && !optimizer_.is_sharded()) return;
     const TrainingState state = training_state(network_.parameters(), optimizer_, shards());
     if (context_.layout.rank != 0) return;
     const std::string run = to_json(record_);
@@ -530,6 +524,7 @@ class Trainer {
   const TrainContext& context_;
   std::string loss_;
   Network network_;
+  std::unique_ptr<GradientReducer> reducer_;
   Optimizer optimizer_;
   TrainingStep step_;
   std::optional<ColumnShards> shards_;
@@ -538,6 +533,7 @@ class Trainer {
   CheckpointFolder folder_;
   std::optional<Schedule> schedule_;
   std::optional<RunOutputs> outputs_;
+  std::optional<BucketTuner> tuner_;
   RunRecord record_;
   TrainResult result_;
   Interval interval_;

@@ -6,17 +6,32 @@
 #include <cmath>
 
 #include "tensor/combine.hpp"
+#include "train/bucket_tuner.hpp"
 #include "train/evaluate.hpp"
+#include "train/gradient_norm.hpp"
 
 namespace phalanx {
 
+std::unique_ptr<GradientReducer> make_gradient_reducer(const TrainConfig& config, Network& network,
+                                                       Communicator& comm, Stream& stream) {
+  if (comm.size() == 1 || !network.cut_weight().empty()) return nullptr;
+  return std::make_unique<GradientReducer>(
+      comm, network.gradients(),
+      GradientReducerOptions{.bucket_bytes = first_bucket_bytes(config),
+                             .gradients = network.parameters().layout().parameter_elements(),
+                             .scatter = config.shard_optimizer,
+                             .compress = config.gradient_compression == "bf16"},
+      stream);
+}
+
 TrainingStep::TrainingStep(const TrainConfig& config, Network& network, Optimizer& optimizer,
-                           Communicator& comm, Stream& stream)
-    : config_(config), network_(network), optimizer_(optimizer), stream_(stream), comm_(comm) {
-  if (comm.size() > 1 && network.cut_weight().empty())
-    reducer_ = std::make_unique<GradientReducer>(
-        comm, network.gradients(),
-        static_cast<std::size_t>(config.bucket_mib * static_cast<double>(1 << 20)));
+                           GradientReducer* reducer, Communicator& comm, Stream& stream)
+    : config_(config),
+      network_(network),
+      optimizer_(optimizer),
+      stream_(stream),
+      comm_(comm),
+      reducer_(reducer) {
   if (!config.reproducible) return;
   local_shards_ = config.virtual_shards / comm.size();
   if (config.accumulate > 1) sum_of_micro_batches_ = Tensor(network.gradients().type, stream);
@@ -186,6 +201,7 @@ void TrainingStep::run_reproducibly(Loader& loader, std::int64_t step, StepRepor
 
 /// Of all parameters, also where this rank holds columns of one only.
 double TrainingStep::gradient_norm(ConstTensorView gradients) {
+  if (optimizer_.is_sharded()) return norm_of_parts(gradients, *reducer_, comm_, stream_);
   const double whole = norm(gradients);
   if (network_.cut_weight().empty()) return whole;
   const ParameterSlot& slot = network_.parameters().layout().parameter(network_.cut_weight());
@@ -261,13 +277,16 @@ StepReport TrainingStep::run(Loader& loader, std::int64_t step, const Request& r
       !std::isfinite(mean) || mean > request.loss_limit || !std::isfinite(report.gradient_norm);
   if (report.is_bad) {
     restore_states();
+    if (reducer_ != nullptr) reducer_->forget_rounding();
     return report;
   }
   const auto updating = std::chrono::steady_clock::now();
   if (config_.reproducible) update_states();
-  optimizer_.update({parameters.parameters(), gradients, parameters.copies()},
-                    request.learning_rate, scale, step, stream_);
-  parameters.set_copies_version(parameter_version(step + 1));
+  const Optimizer::Updated updated =
+      optimizer_.update({parameters.parameters(), gradients, parameters.copies()},
+                        request.learning_rate, scale, step, stream_);
+  report.overlap += updated.gathering;
+  if (updated.has_copy) parameters.set_copies_version(parameter_version(step + 1));
   trace_step(updating);
   return report;
 }

@@ -33,6 +33,11 @@ constexpr std::uint64_t parameter_version(std::int64_t step) noexcept {
   return static_cast<std::uint64_t>(step) + 1;
 }
 
+/// Sums the gradients of a network as the configuration says. Null where they are not summed: on one rank, or where every
+/// rank has columns of the first layer.
+std::unique_ptr<GradientReducer> make_gradient_reducer(const TrainConfig& config, Network& network,
+                                                       Communicator& comm, Stream& stream);
+
 /// One optimizer step over all ranks: micro-batches forward and backward, gradients summed in buckets while the last
 /// micro-batch is still in its backward pass, clipping, update.
 ///
@@ -46,8 +51,9 @@ class TrainingStep {
  public:
   /// All must outlive the step. Where the network holds columns of the first layer (partition `column`) every rank computes
   /// the whole batch, so gradients are not summed; the products of that layer are.
+  /// `reducer`: see make_gradient_reducer.
   TrainingStep(const TrainConfig& config, Network& network, Optimizer& optimizer,
-               Communicator& comm, Stream& stream);
+               GradientReducer* reducer, Communicator& comm, Stream& stream);
 
   struct Request {
     double learning_rate = 0;
@@ -88,7 +94,7 @@ class TrainingStep {
   Optimizer& optimizer_;
   Stream& stream_;
   Communicator& comm_;
-  std::unique_ptr<GradientReducer> reducer_;
+  GradientReducer* reducer_;        // null: gradients are not summed
   Trace* trace_ = nullptr;          // of the present step
   bool has_gradients_ = false;      // in the arena, of the present step
   float seed_ = 0;                  // gradient of the loss

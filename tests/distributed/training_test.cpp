@@ -77,10 +77,11 @@ Trained train(const TrainConfig& config, RowSource& source, const RankLayout& la
                          .sums_states = config.reproducible};
   if (partition == Partition::kColumn && layout.size > 1)
     options.columns = columns(source.info().sample.numel(), layout.rank, layout.size);
-  Network network(options, 8, stream);
+  Network network(options, 8, stream, &comm);
   network.initialise(static_cast<std::uint64_t>(config.seed));
-  Optimizer optimizer(config, network.parameters().parameters().numel(), stream);
-  TrainingStep step(config, network, optimizer, comm, stream);
+  const auto reducer = make_gradient_reducer(config, network, comm, stream);
+  Optimizer optimizer(config, network.parameters().parameters().numel(), reducer.get(), stream);
+  TrainingStep step(config, network, optimizer, reducer.get(), comm, stream);
   const auto sampler = [&](bool shuffle) {
     return Sampler({.rows = source.size(),
                     .partition = partition,
@@ -175,8 +176,42 @@ TEST(Training, IsTheSameOnAnyNumberOfRanksWithEveryOptimizer) {
 TEST(Training, IsTheSameWithAProgressThreadAndManyBuckets) {
   Blobs source(64, Shape{33}, TargetKind::kClass);
   TrainConfig config = mlp();
-  config.bucket_mib = 0.001;
+  config.bucket = "0.001";
   expect_same_as_one_rank(config, source, Progress::kThread, 8);
+}
+
+TEST(Training, GivesTheSameBitsWithAShardedOptimizer) {
+  Blobs source(101, Shape{37}, TargetKind::kClass);
+  const RankLayout layout = make_rank_layout(test_mpi());
+  for (const char* precision : {"f32", "bf16"})
+    for (const Progress progress : {Progress::kInline, Progress::kThread}) {
+      const auto comm = make_mpi_communicator(test_mpi(), progress, 60);
+      TrainConfig config = mlp();
+      config.layer = {"dense 53", "batch_norm", "relu", "dense 29", "relu", "dense 3"};
+      config.optimizer = "adamw";
+      config.precision = precision;
+      config.clip_norm = 0.1;
+      config.bucket = "0.004";
+      const Trained whole = train(config, source, layout, *comm, 12);
+      config.shard_optimizer = true;
+      const Trained parts = train(config, source, layout, *comm, 12);
+      EXPECT_EQ(parts.parameters, whole.parameters);
+      EXPECT_EQ(parts.loss, whole.loss);
+    }
+}
+
+TEST(Training, LearnsWithCompressedGradients) {
+  Blobs source(96, Shape{33}, TargetKind::kClass);
+  const RankLayout layout = make_rank_layout(test_mpi());
+  const auto comm = make_mpi_communicator(test_mpi(), Progress::kInline, 60);
+  TrainConfig config = mlp();
+  const Trained exact = train(config, source, layout, *comm, 60);
+  config.gradient_compression = "bf16";
+  const Trained compressed = train(config, source, layout, *comm, 60);
+  EXPECT_EQ(compressed.parameters == exact.parameters, layout.size == 1);
+  EXPECT_NEAR(compressed.test.loss, exact.test.loss, 0.02 * exact.test.loss);
+  config.shard_optimizer = true;
+  EXPECT_EQ(train(config, source, layout, *comm, 60).parameters, compressed.parameters);
 }
 
 TEST(Training, IsTheSameWithAccumulationAndClipping) {
@@ -344,6 +379,21 @@ TEST(ReproducibleTraining, GivesTheSameBitsWithFewerSamplesThanShards) {
   TrainConfig config = mlp();
   config.batch_size = 5;
   expect_same_bits(config, source, 6);
+}
+
+TEST(ReproducibleTraining, GivesTheSameBitsWithAShardedOptimizer) {
+  Blobs source(85, Shape{3, 9, 9}, TargetKind::kClass);
+  for (const char* precision : {"f32", "bf16"}) {
+    TrainConfig config = cnn();
+    config.optimizer = "adamw";
+    config.learning_rate = 0.005;
+    config.precision = precision;
+    config.clip_norm = 0.1;
+    config.accumulate = 3;
+    config.shard_optimizer = true;
+    config.bucket = "0.004";
+    expect_same_bits(config, source, 9);
+  }
 }
 
 TEST(ReproducibleTraining, LearnsWhatOrdinaryTrainingLearns) {

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A signal makes a run save and end; a step with a bad loss ends it or is left out; ranks come and go without a trace."""
 
+import json
 import os
 import signal
 
-from resume_test import ADAMW, LONG, NETWORK, SGD
+from resume_test import ADAMW, LONG, NETWORK, SGD, run_and_kill
 from support import assert_same_checkpoint, h5py, read_checkpoint, results_in_metrics, run_tests, wait_until
 
 PREEMPTED = 6
@@ -50,6 +51,39 @@ def test_reproducible_run_that_changes_its_number_of_ranks_ends_with_the_bits_of
     t.run(*parts, ranks=2)
     assert read_checkpoint(t.newest("parts"))[1]["position"]["step"] == 520
     assert_same_checkpoint(t.newest("whole"), t.newest("parts"))
+
+
+def test_sharded_optimizer_leaves_checkpoints_that_any_number_of_ranks_and_no_sharding_goes_on_from(t):
+    h5py()
+    config = t.config(NETWORK + ADAMW + LONG + f"reproducible = true\nvirtual-shards = 4\ndata = {t.images(train=203)}\n")
+    whole, parts = (["train", config, "--output", t.path(output)] for output in ("whole", "parts"))
+    t.run(*whole)
+    preempt(t, [*parts, "--shard-optimizer", "--bucket", "0.01"], 4, 40)
+    preempt(t, parts, 1, 160)
+    t.run(*parts, "--shard-optimizer", ranks=2)
+    assert_same_checkpoint(t.newest("whole"), t.newest("parts"))
+
+
+def test_compressed_gradients_go_on_with_the_same_bits_after_a_kill(t):
+    h5py()
+    config = t.config(NETWORK + SGD + LONG + f"gradient-compression = bf16\ndata = {t.images()}\n")
+    whole, parts = (["train", config, "--output", t.path(output)] for output in ("whole", "parts"))
+    t.run(*whole, ranks=2)
+    run_and_kill(t, parts, "parts", 2, 100)
+    t.run(*parts, ranks=2)
+    assert_same_checkpoint(t.newest("whole"), t.newest("parts"))
+
+
+def test_run_writes_down_how_it_was_laid_out_and_which_bucket_it_chose(t):
+    config = t.config("model = mlp\nhidden = 700 700\nbatch-size = 16\nepochs = 6\n" + f"data = {t.images()}\n")
+    t.run("train", config, "--output", t.path("run"), ranks=2).says(r"bucket = auto: [\d.]+ MiB is fastest")
+    with open(t.path("run/run.json"), encoding="utf-8") as file:
+        run = json.load(file)
+    assert run["ranks"] == 2 and run["bucket"]["setting"] == "auto" and run["bucket"]["is_final"], run
+    tried = {trial["mib"]: trial["step_seconds"] for trial in run["bucket"]["trials"]}
+    assert len(tried) == 3 and run["bucket"]["mib"] == min(tried, key=tried.get), run
+    t.run("train", config, "--output", t.path("new"), "--bucket", "tiny", code=2).says(
+        "bucket: expected auto or a number of MiB > 0, found 'tiny'")
 
 
 def test_loss_that_is_not_finite_ends_the_run_and_names_the_samples(t):

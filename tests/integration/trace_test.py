@@ -5,7 +5,7 @@ import json
 
 from support import read_metrics, run_tests
 
-NETWORK = "model = mlp\nhidden = 600 600\nbatch-size = 16\nepochs = 2\nbucket-mib = 0.25\nlog-every = 5\n"
+NETWORK = "model = mlp\nhidden = 600 600\nbatch-size = 16\nepochs = 2\nbucket = 0.25\nlog-every = 5\n"
 
 
 def test_timeline_holds_every_ranks_steps_layers_and_sums(t):

@@ -23,19 +23,29 @@ TEST_P(Reducer, StartsABucketOnlyWhenAllOfItIsReady) {
   auto comms = make_thread_communicators(2, GetParam());
   run_threads(comms, [](Communicator& comm) {
     Stream stream{Device{}};
-    std::vector<float> gradients(200, 1.0f);
-    GradientReducer reducer(comm, {gradients.data(), {DType::kF32, {200}}}, 400, 400);
-    reducer.ready(99, stream);  // one element short of the first bucket
+    std::vector<float> gradients(2048, 1.0f);
+    GradientReducer reducer(comm, {gradients.data(), {DType::kF32, {2048}}},
+                            {.bucket_bytes = 4096, .first_bucket_bytes = 4096}, stream);
+    reducer.ready(1023, stream);  // one element short of the first bucket
     comm.barrier();
     EXPECT_EQ(gradients[0], 1.0f);
-    gradients[99] = 5.0f;
-    reducer.ready(199, stream);
-    gradients[199] = 7.0f;
+    gradients[1023] = 5.0f;
+    reducer.ready(2047, stream);
+    gradients[2047] = 7.0f;
     reducer.finish(stream);
     EXPECT_EQ(gradients[0], 2.0f);
-    EXPECT_EQ(gradients[99], 10.0f);
-    EXPECT_EQ(gradients[199], 14.0f);
+    EXPECT_EQ(gradients[1023], 10.0f);
+    EXPECT_EQ(gradients[2047], 14.0f);
   });
+}
+
+TEST_P(Reducer, AddsWhatRoundingTookInTheNextStep) {
+  for (const int size : {1, 2, 3}) {
+    auto comms = make_thread_communicators(size, GetParam());
+    run_threads(comms, [](Communicator& comm) {
+      for (const bool scatter : {false, true}) comm_checks::check_compression(comm, scatter);
+    });
+  }
 }
 
 std::string mode_name(const testing::TestParamInfo<Progress>& info) {
@@ -48,16 +58,21 @@ INSTANTIATE_TEST_SUITE_P(Modes, Reducer, testing::Values(Progress::kInline, Prog
 TEST(ReducerArguments, RefuseAnArenaThatIsNotF32OfRankOne) {
   const auto comm = make_single_communicator();
   std::vector<float> x(4);
-  EXPECT_THROW(GradientReducer(*comm, {x.data(), {DType::kF32, {2, 2}}}, 400), InvalidArgument);
-  EXPECT_THROW(GradientReducer(*comm, {x.data(), {DType::kI32, {4}}}, 400), InvalidArgument);
-  EXPECT_THROW(GradientReducer(*comm, {x.data(), {DType::kF32, {4}}}, 3), InvalidArgument);
+  Stream stream{Device{}};
+  const auto make = [&](const TensorType& type, const GradientReducer::Options& options) {
+    GradientReducer(*comm, {x.data(), type}, options, stream);
+  };
+  EXPECT_THROW(make({DType::kF32, {2, 2}}, {}), InvalidArgument);
+  EXPECT_THROW(make({DType::kI32, {4}}, {}), InvalidArgument);
+  EXPECT_THROW(make({DType::kF32, {4}}, {.bucket_bytes = 3}), InvalidArgument);
+  EXPECT_THROW(make({DType::kF32, {4}}, {.gradients = 5}), InvalidArgument);
 }
 
 TEST(ReducerArguments, RefuseAnEndBehindTheArena) {
   const auto comm = make_single_communicator();
   Stream stream{Device{}};
   std::vector<float> x(4);
-  GradientReducer reducer(*comm, {x.data(), {DType::kF32, {4}}}, 400);
+  GradientReducer reducer(*comm, {x.data(), {DType::kF32, {4}}}, {}, stream);
   EXPECT_THROW(reducer.ready(5, stream), InvalidArgument);
 }
 

@@ -133,7 +133,8 @@ TEST(Options, ValuesOutsideTheirRangeAreRefused) {
             "run.conf:1: momentum: expected a number >= 0 and < 1, found '1'");
   expect_contains(error_in("learning-rate = inf"), {"expected a number", "found 'inf'"});
   expect_contains(error_in("stop-loss = nan"), {"expected a number", "found 'nan'"});
-  expect_contains(error_in("bucket-mib = 0"), {"expected a number > 0"});
+  expect_contains(error_in("bucket = 0"),
+                  {"run.conf:1: bucket: expected auto or a number of MiB > 0, found '0'"});
   expect_contains(error_in("layer ="), {"run.conf:1: layer: expected a text that is not empty"});
   EXPECT_EQ(error_of({"--seed", "-3"}), "command line: seed: expected an integer >= 0, found '-3'");
 }
