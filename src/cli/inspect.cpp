@@ -6,6 +6,7 @@
 #include "core/text.hpp"
 #include "data/dataset.hpp"
 #include "models/load.hpp"
+#include "train/optimizer.hpp"
 #include "train/trainer.hpp"
 
 namespace phalanx {
@@ -80,6 +81,33 @@ void inspect_checkpoint(const std::string& path, std::int64_t batch, Stream& str
   print_plan(model.network->inference(batch).plan(), fmt::format("inference, batch {}", batch));
 }
 
+/// What a rank holds while it trains, for some numbers of ranks.
+void print_memory(const TrainConfig& config, Network& network, Stream& stream) {
+  const ParameterSet& parameters = network.parameters();
+  const std::size_t arena = parameters.parameters().type.size_bytes();
+  const std::size_t state =
+      Optimizer(config, parameters.layout().parameter_elements(), nullptr, stream).state_bytes();
+  const auto size = [](std::size_t bytes) { return human_bytes(bytes); };
+  fmt::print("\n  {:<8} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}\n", "ranks", "batch",
+             "parameters", "gradients", "optimizer", "activations", "per rank");
+  for (const int ranks : {1, 2, 4, 8}) {
+    const std::int64_t batch =
+        share_of(share_of(config.batch_size, 0, static_cast<int>(config.accumulate)).size(), 0,
+                 ranks)
+            .size();
+    const std::size_t activations = network.training(batch).plan().arena_bytes();
+    const std::size_t weights = arena + parameters.copies().type.size_bytes();
+    const std::size_t gradients = network.gradients().type.size_bytes();
+    const std::size_t held =
+        config.shard_optimizer ? state / static_cast<std::size_t>(ranks) : state;
+    fmt::print("  {:<8} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}\n", ranks, batch, size(weights),
+               size(gradients), size(held), size(activations),
+               size(weights + gradients + held + activations));
+  }
+  if (!config.shard_optimizer)
+    fmt::print("  (shard-optimizer = true cuts the optimizer's state over the ranks)\n");
+}
+
 void inspect_config(const TrainConfig& config, Stream& stream) {
   const DatasetInfo info = read_dataset_info(config.data);
   const std::int64_t batch = (config.batch_size + config.accumulate - 1) / config.accumulate;
@@ -88,6 +116,7 @@ void inspect_config(const TrainConfig& config, Stream& stream) {
   print_parameters(network.parameters().layout());
   print_plan(network.training(batch).plan(), fmt::format("training on one rank, batch {}", batch));
   print_plan(network.inference(batch).plan(), fmt::format("inference, batch {}", batch));
+  print_memory(config, network, stream);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <span>
+#include <string>
 
 namespace phalanx {
 namespace {
@@ -27,7 +29,8 @@ GradientReducer::GradientReducer(Communicator& comm, TensorView arena, const Opt
   require(options_.gradients <= arena.numel(),
           fmt::format("expected an arena of at least {} gradients, found {}", options_.gradients,
                       arena.numel()));
-  cut();
+  cut_units();
+  cut_buckets();
   if (!options_.compress) return;
   const TensorType type(DType::kBf16, Shape{options_.gradients});
   rounded_ = {comm.allocate(type.size_bytes(), stream), type};
@@ -35,39 +38,45 @@ GradientReducer::GradientReducer(Communicator& comm, TensorView arena, const Opt
   forget_rounding();
 }
 
+void GradientReducer::cut_units() {
+  constexpr std::int64_t kLeast = (std::int64_t{1} << 20) / sizeof(float);
+  constexpr std::int64_t kBlocksPerRank = 16;  // so that no rank owns much more than another
+  unit_ =
+      options_.scatter ? std::max(kLeast, comm_.size() * kBlocksPerRank * kPartBlock) : kPartBlock;
+  if (!options_.scatter) {
+    owned_.push_back({0, options_.gradients});
+    return;
+  }
+  for (std::int64_t begin = 0; begin < options_.gradients; begin += unit_) {
+    units_.push_back({begin, std::min(begin + unit_, options_.gradients)});
+    const Range part = part_of(units_.back().size(), comm_.rank(), comm_.size());
+    if (part.size() > 0) owned_.push_back({begin + part.begin, begin + part.end});
+  }
+}
+
 /// Only buckets of gradients alone are scattered or compressed.
-void GradientReducer::cut() {
+void GradientReducer::cut_buckets() {
   require(options_.bucket_bytes >= sizeof(float) && options_.first_bucket_bytes >= sizeof(float),
           fmt::format("expected buckets of at least {} bytes, found {} and {}", sizeof(float),
                       options_.first_bucket_bytes, options_.bucket_bytes));
-  const auto elements = [](std::size_t bytes) {
+  const auto elements = [&](std::size_t bytes) {
     const auto count = static_cast<std::int64_t>(bytes / sizeof(float));
-    return (count + kPartBlock - 1) / kPartBlock * kPartBlock;
+    return (count + unit_ - 1) / unit_ * unit_;
   };
   const bool apart = options_.scatter || options_.compress;
   const std::int64_t end = apart ? options_.gradients : arena_.numel();
   ranges_.clear();
-  owned_.clear();
   std::int64_t most = elements(options_.first_bucket_bytes);
   for (std::int64_t begin = 0; begin < end; begin = ranges_.back().end) {
     ranges_.push_back({begin, std::min(begin + most, end)});
     most = elements(options_.bucket_bytes);
-    if (const Range part = mine(ranges_.back()); options_.scatter && part.size() > 0)
-      owned_.push_back(part);
   }
-  if (!options_.scatter) owned_.push_back({0, options_.gradients});
   if (end < arena_.numel()) ranges_.push_back({end, arena_.numel()});
 }
 
 void GradientReducer::set_bucket_bytes(std::size_t bucket_bytes) {
   options_.bucket_bytes = bucket_bytes;
-  cut();
-}
-
-Range GradientReducer::mine(const Range& bucket) const noexcept {
-  if (!options_.scatter || !is_gradient(bucket)) return bucket;
-  const Range part = part_of(bucket.size(), comm_.rank(), comm_.size());
-  return {bucket.begin + part.begin, bucket.begin + part.end};
+  cut_buckets();
 }
 
 TensorView GradientReducer::slice(const Range& range) const noexcept {
@@ -88,11 +97,12 @@ void GradientReducer::round(const Range& bucket) noexcept {
   }
 }
 
-void GradientReducer::widen(const Range& part) noexcept {
+void GradientReducer::widen() noexcept {
   auto* gradients = arena_.as<float>();
   const auto* rounded = rounded_.as<Bf16>();
-  for (std::int64_t i = part.begin; i < part.end; ++i)
-    gradients[i] = static_cast<float>(rounded[i]);
+  for (const Range& range : owned_)
+    for (std::int64_t i = range.begin; i < range.end; ++i)
+      gradients[i] = static_cast<float>(rounded[i]);
 }
 
 void GradientReducer::forget_rounding() noexcept {
@@ -105,21 +115,28 @@ void GradientReducer::ready(std::int64_t end, Stream& compute) {
   start_until(end, compute);
 }
 
-Request GradientReducer::start(std::size_t bucket, Stream& compute) {
+void GradientReducer::start(std::size_t bucket, Stream& compute) {
   const Range& range = ranges_[bucket];
   const bool compress = options_.compress && is_gradient(range);
   if (compress) round(range);
-  const TensorView data = compress ? rounded_slice(range) : slice(range);
-  std::string label = fmt::format("bucket {}", bucket);
-  return options_.scatter && is_gradient(range)
-             ? comm_.start_reduce_scatter(data, ReduceOp::kSum, compute, std::move(label))
-             : comm_.start_all_reduce(data, ReduceOp::kSum, compute, std::move(label));
+  const auto data = [&](const Range& r) { return compress ? rounded_slice(r) : slice(r); };
+  const std::string label = fmt::format("bucket {}", bucket);
+  if (!options_.scatter || !is_gradient(range)) {
+    pending_.push_back(
+        {bucket, comm_.start_all_reduce(data(range), ReduceOp::kSum, compute, label)});
+    return;
+  }
+  for (const Range& unit :
+       std::span(units_).subspan(static_cast<std::size_t>(range.begin / unit_),
+                                 static_cast<std::size_t>((range.size() + unit_ - 1) / unit_)))
+    pending_.push_back(
+        {bucket, comm_.start_reduce_scatter(data(unit), ReduceOp::kSum, compute, label)});
 }
 
 void GradientReducer::start_until(std::int64_t end, Stream& compute) {
   for (; next_ < ranges_.size() && ranges_[next_].end <= end; ++next_) {
     const auto before = Clock::now();
-    pending_.push_back(start(next_, compute));
+    start(next_, compute);
     starting_.push_back(Clock::now() - before);
     exposed_seconds_ += seconds(starting_.back());
   }
@@ -129,18 +146,24 @@ OverlapTimes GradientReducer::finish(Stream& compute) {
   start_until(arena_.numel(), compute);
   const auto before = Clock::now();
   OverlapTimes times;
-  last_step_.clear();
-  for (std::size_t i = 0; i < pending_.size(); ++i) {
-    const RequestTimes t = comm_.wait(pending_[i]);
+  last_step_.assign(ranges_.size(), {});
+  for (const auto& [bucket, request] : pending_) {
+    const RequestTimes t = comm_.wait(request);
+    Bucket& b = last_step_[bucket];
+    if (b.times.ended == Clock::time_point{}) b.times = t;
+    b.times.ended = t.ended;
     times.communication_seconds += seconds(t.ended - t.begun);
-    // What ran while the caller waited, and what ran within the call that started it.
-    const double late = std::max(0.0, seconds(t.ended - std::max(t.begun, before)));
-    const double inline_part = std::min(seconds(t.ended - t.begun), seconds(starting_[i]));
-    last_step_.push_back({t, std::max(late, inline_part)});
-    if (options_.compress && is_gradient(ranges_[i])) widen(mine(ranges_[i]));
+    b.exposed_seconds += std::max(0.0, seconds(t.ended - std::max(t.begun, before)));
   }
-  starting_.clear();
+  // What ran while the caller waited, or else within the call that started it.
+  for (std::size_t i = 0; i < last_step_.size(); ++i) {
+    Bucket& b = last_step_[i];
+    const double inside = std::min(seconds(b.times.ended - b.times.begun), seconds(starting_[i]));
+    b.exposed_seconds = std::max(b.exposed_seconds, inside);
+  }
+  if (options_.compress) widen();
   times.exposed_seconds = exposed_seconds_ + seconds(Clock::now() - before);
+  starting_.clear();
   pending_.clear();
   next_ = 0;
   exposed_seconds_ = 0;
@@ -148,18 +171,16 @@ OverlapTimes GradientReducer::finish(Stream& compute) {
 }
 
 OverlapTimes GradientReducer::gather(TensorView arena, Stream& stream) {
-  OverlapTimes times;
-  if (!options_.scatter) return times;
   require(
       arena.type.dtype == DType::kF32 && arena.numel() == options_.gradients,
       fmt::format("expected an arena of {} f32, found {}", options_.gradients, arena.type.str()));
   const auto before = Clock::now();
+  OverlapTimes times;
   std::vector<Request> requests;
-  for (const Range& range : ranges_) {
-    if (!is_gradient(range)) continue;
-    const TensorView bucket{arena.as<float>() + range.begin, {DType::kF32, {range.size()}}};
+  for (const Range& unit : units_) {
+    const TensorView data{arena.as<float>() + unit.begin, {DType::kF32, {unit.size()}}};
     requests.push_back(
-        comm_.start_all_gather(bucket, stream, fmt::format("bucket {}", requests.size())));
+        comm_.start_all_gather(data, stream, fmt::format("unit {}", requests.size())));
   }
   for (const Request& request : requests) {
     const RequestTimes t = comm_.wait(request);
@@ -167,6 +188,20 @@ OverlapTimes GradientReducer::gather(TensorView arena, Stream& stream) {
   }
   times.exposed_seconds = seconds(Clock::now() - before);
   return times;
+}
+
+void GradientReducer::collect(ConstTensorView mine, TensorView whole, Stream& stream) {
+  const Tensor space({DType::kF32, {std::min(unit_, options_.gradients)}}, stream);
+  const float* next = mine.as<float>();
+  for (const Range& unit : units_) {
+    const Range part = part_of(unit.size(), comm_.rank(), comm_.size());
+    const TensorView all{space.view().data, {DType::kF32, {unit.size()}}};
+    std::copy_n(next, part.size(), all.as<float>() + part.begin);
+    next += part.size();
+    comm_.wait(comm_.start_all_gather(all, stream, "collect"));
+    if (comm_.rank() == 0)
+      std::copy_n(all.as<float>(), unit.size(), whole.as<float>() + unit.begin);
+  }
 }
 
 }  // namespace phalanx

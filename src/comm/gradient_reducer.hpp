@@ -30,7 +30,7 @@ struct GradientReducerOptions {
   std::size_t first_bucket_bytes = std::size_t{1}
                                    << 20;  ///< small, so that communication starts early
   std::int64_t gradients = -1;  ///< elements of the arena that are gradients; less than 0: all
-  /// Every rank gets the sums of its own part of each bucket only (ZeRO stage 1): see owned().
+  /// Every rank gets the sums of what it owns only (ZeRO stage 1): see owned().
   bool scatter = false;
   /// Gradients travel as bf16, which halves the bytes. What rounding took from a gradient is added to the same gradient of
   /// the next step (error feedback), so that it is late but not lost.
@@ -44,6 +44,9 @@ struct GradientReducerOptions {
 /// Gradients live at the start of one contiguous arena in the order in which they become final, so a bucket is a slice of
 /// it: nothing is packed, and all ranks agree on the order by construction. What follows them in the arena is summed with
 /// the last bucket, always in full precision and for all ranks. Buckets begin at multiples of kPartBlock elements.
+///
+/// Scattered, gradients are cut into units of a MiB or, for very many ranks, more; a rank owns its part_of each unit, and
+/// buckets are whole units. So what a rank owns does not depend on the buckets, and every bucket keeps all ranks busy.
 class GradientReducer {
  public:
   using Options = GradientReducerOptions;
@@ -61,11 +64,15 @@ class GradientReducer {
   /// The gradients of which this rank has the sums, in ascending order: all, unless they are scattered.
   const std::vector<Range>& owned() const noexcept { return owned_; }
   std::int64_t gradients() const noexcept { return options_.gradients; }  ///< elements
+  bool is_first() const noexcept { return comm_.rank() == 0; }
   bool scatters() const noexcept { return options_.scatter; }
   /// Of another arena, in which every rank has filled what it owns, everybody gets everything. Collective; waits.
   OverlapTimes gather(TensorView arena, Stream& stream);
+  /// The same where each rank holds no more than what it owns, end to end in `mine`. Rank 0 gets `whole`, which is not looked
+  /// at on other ranks; none of them needs more memory than a unit.
+  void collect(ConstTensorView mine, TensorView whole, Stream& stream);
 
-  /// Between steps; on every rank alike. Changes what is owned.
+  /// Between steps; on every rank alike.
   void set_bucket_bytes(std::size_t bucket_bytes);
   /// What rounding took so far is not added any more.
   void forget_rounding() noexcept;
@@ -80,24 +87,30 @@ class GradientReducer {
   std::int64_t buckets() const noexcept { return static_cast<std::int64_t>(ranges_.size()); }
 
  private:
-  void cut();
+  struct Pending {
+    std::size_t bucket;
+    Request request;
+  };
+
+  void cut_buckets();
+  void cut_units();
   void start_until(std::int64_t end, Stream& compute);
-  Request start(std::size_t bucket, Stream& compute);
+  void start(std::size_t bucket, Stream& compute);
   bool is_gradient(const Range& bucket) const noexcept { return bucket.end <= options_.gradients; }
-  // The part of a bucket that this rank gets the sums of.
-  Range mine(const Range& bucket) const noexcept;
   void round(const Range& bucket) noexcept;
-  void widen(const Range& part) noexcept;
+  void widen() noexcept;
   TensorView slice(const Range& range) const noexcept;
   TensorView rounded_slice(const Range& range) const noexcept;
 
   Communicator& comm_;
   TensorView arena_;
   Options options_;
+  std::int64_t unit_ = 0;              // elements
+  std::vector<Range> units_;           // of scattered gradients
   std::vector<Range> ranges_, owned_;  // of each bucket; of this rank
   TensorView rounded_;                 // bf16, compressing only
   Tensor residual_;                    // what rounding took, compressing only
-  std::vector<Request> pending_;
+  std::vector<Pending> pending_;
   std::vector<Bucket> last_step_;
   std::size_t next_ = 0;        // bucket to start
   double exposed_seconds_ = 0;  // spent in starting, which is all of it for an inline communicator

@@ -20,9 +20,9 @@ std::size_t first_bucket_bytes(const TrainConfig& config) {
   return static_cast<std::size_t>(mib * kMiB);
 }
 
-BucketTuner::BucketTuner(const TrainConfig& config, const GradientReducer* reducer,
-                         Optimizer& optimizer, Communicator& comm, Stream& stream)
-    : optimizer_(optimizer),
+BucketTuner::BucketTuner(const TrainConfig& config, GradientReducer* reducer, Communicator& comm,
+                         Stream& stream)
+    : reducer_(reducer),
       comm_(comm),
       stream_(stream),
       bucket_bytes_(first_bucket_bytes(config)),
@@ -39,7 +39,7 @@ BucketTuner::BucketTuner(const TrainConfig& config, const GradientReducer* reduc
 
 void BucketTuner::use(std::size_t bucket_bytes) {
   bucket_bytes_ = bucket_bytes;
-  optimizer_.set_bucket_bytes(bucket_bytes);
+  reducer_->set_bucket_bytes(bucket_bytes);
 }
 
 bool BucketTuner::after_step(double seconds) {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/gradient_reducer.hpp"
 #include "train/config.hpp"
-#include "train/optimizer.hpp"
 
 namespace phalanx {
 
@@ -19,8 +19,8 @@ std::size_t first_bucket_bytes(const TrainConfig& config);
 class BucketTuner {
  public:
   /// Called by every rank. `reducer` may be null: there is nothing to tune. The other arguments outlive the tuner.
-  BucketTuner(const TrainConfig& config, const GradientReducer* reducer, Optimizer& optimizer,
-              Communicator& comm, Stream& stream);
+  BucketTuner(const TrainConfig& config, GradientReducer* reducer, Communicator& comm,
+              Stream& stream);
 
   /// To be called after every step, on every rank, with the time of the step without waiting for data. True once, when the
   /// choice has been made.
@@ -41,7 +41,7 @@ class BucketTuner {
   void use(std::size_t bucket_bytes);
   void choose();
 
-  Optimizer& optimizer_;
+  GradientReducer* reducer_;
   Communicator& comm_;
   Stream& stream_;
   std::size_t bucket_bytes_;

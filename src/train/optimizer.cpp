@@ -31,21 +31,16 @@ Optimizer::Optimizer(const TrainConfig& config, std::int64_t elements, GradientR
     attributes_.set("nesterov", std::int64_t{config.nesterov});
     if (config.momentum != 0) slot_names_ = {"momentum"};
   }
-  allocate_slots();
-}
-
-const std::vector<Range>& Optimizer::owned() const noexcept {
-  return is_sharded() ? reducer_->owned() : all_;
-}
-
-void Optimizer::allocate_slots() {
   std::int64_t count = 0;
   for (const Range& range : owned()) count += range.size();
-  slots_.clear();
   for (std::size_t i = 0; i < slot_names_.size(); ++i) {
     slots_.emplace_back(TensorType(DType::kF32, Shape{count}), stream_);
     std::ranges::fill(slots_.back().as<float>(), 0.0f);
   }
+}
+
+const std::vector<Range>& Optimizer::owned() const noexcept {
+  return is_sharded() ? reducer_->owned() : all_;
 }
 
 std::size_t Optimizer::state_bytes() const noexcept {
@@ -56,13 +51,8 @@ std::size_t Optimizer::state_bytes() const noexcept {
 
 TensorView Optimizer::whole_slot(std::size_t slot, Tensor& space) const {
   if (!is_sharded()) return slots_[slot].view();
-  space = Tensor({DType::kF32, Shape{elements_}}, stream_);
-  const float* from = slots_[slot].as<float>().data();
-  for (const Range& range : owned()) {
-    std::copy_n(from, range.size(), space.as<float>().data() + range.begin);
-    from += range.size();
-  }
-  reducer_->gather(space.view(), stream_);
+  if (reducer_->is_first()) space = Tensor({DType::kF32, Shape{elements_}}, stream_);
+  reducer_->collect(slots_[slot].view(), space.view(), stream_);
   return space.view();
 }
 
@@ -70,17 +60,6 @@ void Optimizer::set_slot(std::size_t slot, ConstTensorView arena) {
   float* to = slots_[slot].as<float>().data();
   for (const Range& range : owned())
     to = std::copy_n(arena.as<float>() + range.begin, range.size(), to);
-}
-
-void Optimizer::set_bucket_bytes(std::size_t bucket_bytes) {
-  std::vector<Tensor> spaces(slots_.size());
-  std::vector<TensorView> whole;
-  for (std::size_t i = 0; is_sharded() && i < slots_.size(); ++i)
-    whole.push_back(whole_slot(i, spaces[i]));
-  reducer_->set_bucket_bytes(bucket_bytes);
-  if (!is_sharded()) return;
-  allocate_slots();
-  for (std::size_t i = 0; i < slots_.size(); ++i) set_slot(i, whole[i]);
 }
 
 namespace {

@@ -44,18 +44,15 @@ class Optimizer {
   const std::vector<std::string>& slots() const noexcept { return slot_names_; }
   /// Whether a rank holds parts of the slots only.
   bool is_sharded() const noexcept { return reducer_ != nullptr && reducer_->scatters(); }
-  /// Arena of one slot, in the place of the parameters. A view of it where this rank holds all; else gathered into `space`,
-  /// on all ranks together.
+  /// Arena of one slot, in the order of the parameters. A view of it where this rank holds all; else collected into `space`
+  /// on rank 0, by all ranks together, and null on the others.
   TensorView whole_slot(std::size_t slot, Tensor& space) const;
   /// The reverse: takes what this rank owns of a whole arena.
   void set_slot(std::size_t slot, ConstTensorView arena);
-  /// GradientReducer::set_bucket_bytes; the state goes with what is owned.
-  void set_bucket_bytes(std::size_t bucket_bytes);
   /// Of this rank.
   std::size_t state_bytes() const noexcept;
 
  private:
-  void allocate_slots();
   const std::vector<Range>& owned() const noexcept;
 
   TrainConfig config_;

@@ -2,6 +2,7 @@
 #include "train/rank_times.hpp"
 
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace phalanx {
@@ -12,6 +13,15 @@ constexpr std::array<float StepTime::*, 4> kMembers{&StepTime::step, &StepTime::
 
 double own_time(const RankTimes& r) {
   return static_cast<double>(r.median.data) + static_cast<double>(r.median.compute);
+}
+
+/// The proportional set size, as Linux counts it.
+float memory_in_use_mib() {
+  std::ifstream file("/proc/self/smaps_rollup");
+  std::string word;
+  while (file >> word)
+    if (float kib = 0; word == "Pss:" && file >> kib) return kib / 1024;
+  return 0;
 }
 
 }  // namespace
@@ -26,6 +36,7 @@ void StepTimes::add(const StepTime& time) {
 
 RankTimes StepTimes::quantiles() const {
   RankTimes result;
+  result.memory_mib = memory_in_use_mib();
   std::vector<float> values(times_.size());
   const auto at = [&](double share) {
     const auto place = static_cast<std::ptrdiff_t>(share * static_cast<double>(values.size() - 1));
@@ -71,7 +82,8 @@ std::string to_json(const std::vector<RankTimes>& ranks, const RankLayout& layou
     all.push_back({{"rank", r},
                    {"host", layout.hosts[r]},
                    {"median", members(ranks[r].median)},
-                   {"p95", members(ranks[r].p95)}});
+                   {"p95", members(ranks[r].p95)},
+                   {"memory_mib", ranks[r].memory_mib}});
   return all.dump(1) + "\n";
 }
 

@@ -23,6 +23,8 @@ struct StepTime {
 /// Half of a rank's steps took no longer than the median, 19 of 20 no longer than p95; each member by itself.
 struct RankTimes {
   StepTime median, p95;
+  /// Held by the process at the end; what ranks share is divided among them. 0: unknown.
+  float memory_mib = 0;
 };
 
 /// The times of a rank's last kMost steps.
@@ -30,7 +32,7 @@ class StepTimes {
  public:
   static constexpr std::size_t kMost = 4096;
   void add(const StepTime& time);
-  /// Zeros without a step.
+  /// Zeros without a step. The memory is that of now.
   RankTimes quantiles() const;
 
  private:
@@ -49,7 +51,8 @@ struct Straggler {
 };
 Straggler find_straggler(const std::vector<RankTimes>& ranks);
 
-/// One object per rank: {"rank", "host", "median": {"step", "data", "compute", "communication"}, "p95": {...}}, in seconds.
+/// One object per rank: {"rank", "host", "median": {"step", "data", "compute", "communication"}, "p95": {...}}, in seconds, and
+/// "memory_mib".
 std::string to_json(const std::vector<RankTimes>& ranks, const RankLayout& layout);
 
 }  // namespace phalanx

@@ -108,7 +108,7 @@ class Trainer {
     check_best_metric();
     resume();
     open_outputs();
-    tuner_.emplace(config_, reducer_.get(), optimizer_, context_.comm, context_.stream);
+    tuner_.emplace(config_, reducer_.get(), context_.comm, context_.stream);
     write_manifest();
     train_.begin(record_.epoch, record_.step_in_epoch);
     if (!config_.trace.empty()) trace_.emplace(context_.comm);

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 
 from resume_test import ADAMW, LONG, NETWORK, SGD, run_and_kill
@@ -62,6 +63,24 @@ def test_sharded_optimizer_leaves_checkpoints_that_any_number_of_ranks_and_no_sh
     preempt(t, parts, 1, 160)
     t.run(*parts, "--shard-optimizer", ranks=2)
     assert_same_checkpoint(t.newest("whole"), t.newest("parts"))
+
+
+def test_sharded_optimizer_takes_less_memory_as_inspect_says(t):
+    config = t.config("model = mlp\nhidden = 2000 2000\nbatch-size = 16\nepochs = 1\noptimizer = adam\n" + f"data = {t.images()}\n")
+
+    def says(*options):
+        rows = re.findall(r"^  (\d+) .* ([\d.]+) MiB +[\d.]+ \S+ +[\d.]+ MiB$", t.run("inspect", config, *options).text, re.M)
+        return {int(ranks): float(optimizer) for ranks, optimizer in rows}
+
+    def held(output, *options):
+        t.run("train", config, "--output", t.path(output), *options, ranks=4)
+        with open(t.path(output, "ranks.json"), encoding="utf-8") as file:
+            return [rank["memory_mib"] for rank in json.load(file)]
+
+    whole, parts = says(), says("--shard-optimizer")
+    assert whole[4] == whole[1] == parts[1] and abs(parts[4] - whole[4] / 4) < 0.1, (whole, parts)
+    less = [a - b for a, b in zip(held("whole"), held("parts", "--shard-optimizer"))]
+    assert all(abs(mib - (whole[4] - parts[4])) < 5 for mib in less), (less, whole, parts)
 
 
 def test_compressed_gradients_go_on_with_the_same_bits_after_a_kill(t):

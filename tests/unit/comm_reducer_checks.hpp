@@ -20,11 +20,14 @@ inline void check_reducer(Communicator& comm, std::int64_t count, std::int64_t p
                            .gradients = gradients,
                            .scatter = scatter},
                           stream);
-  const std::int64_t cut = scatter ? gradients : count;
-  EXPECT_EQ(reducer.buckets(), (cut == 0      ? 0
-                                : cut <= 1024 ? 1
-                                              : 1 + (cut - 1024 + 2047) / 2048) +
-                                   (cut < count ? 1 : 0));
+  if (scatter) {  // units of 1 MiB, and the rest
+    EXPECT_EQ(reducer.buckets(),
+              (gradients + (1 << 18) - 1) / (1 << 18) + (count > gradients ? 1 : 0));
+  } else {
+    EXPECT_EQ(reducer.buckets(), count == 0      ? 0
+                                 : count <= 1024 ? 1
+                                                 : 1 + (count - 1024 + 2047) / 2048);
+  }
   for (int step = 0; step < 3; ++step) {
     for (std::int64_t end = 0; end < count;) {
       const std::int64_t begin = end;
@@ -98,6 +101,7 @@ inline void check_compression(Communicator& comm, bool scatter) {
 }
 
 inline void check_reducer_in_any_chunking(Communicator& comm) {
+  check_reducer(comm, 600'000, 250'000, true);  // three units
   for (const bool scatter : {false, true})
     for (const std::int64_t count : {0, 1, 1023, 1024, 1025, 7919, 12345})
       for (const std::int64_t piece : {7, 1001, 100'000})
