@@ -86,6 +86,7 @@ ExitCode exit_code_of(const std::exception& e) {
 
 int main(int argc, char** argv) {
   using namespace phalanx;
+  configure_log(LogLevel::kInfo, 0, 1);  // until the rank is known
   MpiRuntime mpi(argc, argv);
   configure_log(LogLevel::kInfo, mpi.rank(), mpi.size());
   try {

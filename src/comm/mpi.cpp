@@ -485,9 +485,15 @@ std::unique_ptr<Communicator> make_mpi_communicator(MpiRuntime& mpi, Progress pr
                                                     int most_ranks_per_node, bool tree_over_ranks) {
   require<Unsupported>(progress == Progress::kInline || mpi.serves_threads(),
                        "this MPI serves one thread only: use progress 'inline'");
-  return make_host_communicator(
-      std::make_unique<MpiTransport>(mpi, most_ranks_per_node, tree_over_ranks), progress,
-      deadline_seconds);
+  std::unique_ptr<Transport> transport;
+  {
+    const StartWatch::Stage stage(mpi.start_watch(), "the communicator");
+    transport = std::make_unique<MpiTransport>(mpi, most_ranks_per_node, tree_over_ranks);
+  }
+  auto comm = make_host_communicator(std::move(transport), progress, deadline_seconds);
+  comm->barrier();  // from here on its own deadline names who does not come
+  mpi.start_watch().forget();
+  return comm;
 }
 
 }  // namespace phalanx

@@ -14,6 +14,7 @@ MpiRuntime::MpiRuntime(int& argc, char**& argv) : exceptions_(std::uncaught_exce
   // A waiting rank gives its core away. Open MPI does so by itself only where it knows that ranks share cores; with a
   // hostfile or under Slurm it does not, and collectives become hundreds of times slower. The user's own setting wins.
   setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+  const StartWatch::Stage stage(*start_watch_, "MPI_Init");
   int granted = MPI_THREAD_SINGLE;
   require<CommError>(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &granted) == MPI_SUCCESS,
                      "MPI could not start");

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
+
+#include "comm/start_watch.hpp"
+
 namespace phalanx {
 
 /// MPI from MPI_Init_thread to MPI_Finalize. One object, in main, that outlives every communicator.
 /// Works without a launcher too, as rank 0 of 1.
 class MpiRuntime {
  public:
-  /// Throws    CommError if MPI cannot start.
+  /// Throws    CommError if MPI cannot start. Where other ranks do not come, the job is ended: see StartWatch.
   MpiRuntime(int& argc, char**& argv);
   MpiRuntime(const MpiRuntime&) = delete;
   MpiRuntime& operator=(const MpiRuntime&) = delete;
@@ -16,6 +20,8 @@ class MpiRuntime {
   /// another exit code inside, and call abort().
   ~MpiRuntime();
 
+  /// Guards what ranks do together before they have a communicator.
+  StartWatch& start_watch() const noexcept { return *start_watch_; }
   int rank() const noexcept { return rank_; }
   int size() const noexcept { return size_; }
   /// Whether a thread other than the one that made this object may call MPI (MPI_THREAD_SERIALIZED
@@ -25,6 +31,7 @@ class MpiRuntime {
   [[noreturn]] void abort(int exit_code) noexcept;
 
  private:
+  std::unique_ptr<StartWatch> start_watch_ = std::make_unique<StartWatch>();
   int rank_ = 0;
   int size_ = 1;
   bool serves_threads_ = false;

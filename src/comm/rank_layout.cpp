@@ -76,6 +76,7 @@ RankLayout single_rank_layout() {
 }
 
 RankLayout make_rank_layout(const MpiRuntime& mpi) {
+  const StartWatch::Stage stage(mpi.start_watch(), "the rank layout");
   RankLayout layout;
   layout.rank = mpi.rank();
   layout.size = mpi.size();

@@ -11,7 +11,7 @@ namespace phalanx {
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 /// Sets what every later line shows: the rank of this process (omitted while size is 1) and the lowest level printed.
-/// Call once, early in main, before other threads start.
+/// Call early in main, before other threads start.
 void configure_log(LogLevel lowest, int rank, int size);
 
 /// Writes one whole line to stderr: time, level, host and rank, text. Thread-safe.

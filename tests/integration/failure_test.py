@@ -52,6 +52,20 @@ def test_rank_that_hangs_ends_the_job_after_the_deadline(t):
     result.says("rank 2", r"waited \d")
 
 
+def test_rank_that_never_comes_is_named_at_start_up(t):
+    absent = t.write("absent.sh", 'if [ "$OMPI_COMM_WORLD_RANK" = 1 ]; then exec sleep 60; fi\nexec "$@"\n')
+    config = t.config(ENDLESS + f"data = {t.images()}\n")
+    environment = dict(os.environ, PHALANX_START_SECONDS="1.5")
+    command = [t.mpiexec, "-n", "3", "sh", absent, t.binary, "train", config, "--output", t.path("run")]
+    began = time.monotonic()
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 5, result
+    assert time.monotonic() - began < 10, result.stderr
+    host = os.uname().nodename
+    wanted = rf"rank [02] on {host} waited 1\.5 s at start-up in MPI_Init; missing: rank 1 on {host}\n"
+    assert re.search(wanted, result.stderr), result.stderr
+
+
 def test_killed_prediction_rank_ends_the_job_within_10_seconds(t):
     data = t.images(train=64, test=60000, side=4)
     t.run("train", t.config(NETWORK + f"data = {data}\n"), "--output", t.path("run"), "--max-steps", 4, "--test-split", "")

@@ -66,7 +66,8 @@ def test_sharded_optimizer_leaves_checkpoints_that_any_number_of_ranks_and_no_sh
 
 
 def test_sharded_optimizer_takes_less_memory_as_inspect_says(t):
-    config = t.config("model = mlp\nhidden = 2000 2000\nbatch-size = 16\nepochs = 1\noptimizer = adam\n" + f"data = {t.images()}\n")
+    model = "model = mlp\nhidden = 2000 2000\nbatch-size = 16\nepochs = 1\noptimizer = adam\n"
+    config = t.config(model + f"data = {t.images()}\n")
 
     def says(*options):
         rows = re.findall(r"^  (\d+) .* ([\d.]+) MiB +[\d.]+ \S+ +[\d.]+ MiB$", t.run("inspect", config, *options).text, re.M)

@@ -4,6 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "comm/start_watch.hpp"
 
 namespace phalanx {
 namespace {
@@ -53,6 +60,75 @@ TEST(RankLayout, DescribesWhichNodeHoldsWhichRanks) {
   layout.hosts = {"a", "b", "a", "a", "a", "b"};
   layout.node_of = {0, 1, 0, 0, 0, 1};
   EXPECT_EQ(layout.describe(), "6 ranks on 2 nodes (a: 0, 2-4; b: 1, 5)");
+}
+
+TEST(PartOf, CoversEverythingOnceAndCutsAtBlocks) {
+  for (const std::int64_t count : {0, 1, 1023, 1024, 1025, 7919, 1'000'003}) {
+    for (const int parts : {1, 2, 3, 4, 7, 13}) {
+      std::int64_t end = 0;
+      for (int i = 0; i < parts; ++i) {
+        const Range part = part_of(count, i, parts);
+        EXPECT_EQ(part.begin, end);
+        EXPECT_TRUE(part.begin % kPartBlock == 0 || part.begin == count);
+        EXPECT_LE(part.size(), part_of(count, 0, parts).size());
+        end = part.end;
+      }
+      EXPECT_EQ(end, count);
+    }
+  }
+}
+
+/// Sets variables of the environment, and takes them away again.
+class Variables {
+ public:
+  explicit Variables(std::vector<std::pair<const char*, const char*>> values)
+      : values_(std::move(values)) {
+    for (const auto& [name, value] : values_) setenv(name, value, 1);
+  }
+  ~Variables() {
+    for (const auto& [name, value] : values_) unsetenv(name);
+  }
+
+ private:
+  std::vector<std::pair<const char*, const char*>> values_;
+};
+
+TEST(LaunchPlace, IsUnknownWithoutALauncher) { EXPECT_FALSE(launch_place().has_value()); }
+
+TEST(LaunchPlace, IsReadFromOpenMpi) {
+  const Variables variables({{"PMIX_NAMESPACE", "17"},
+                             {"OMPI_COMM_WORLD_RANK", "3"},
+                             {"OMPI_COMM_WORLD_SIZE", "5"},
+                             {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                             {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}});
+  const auto place = launch_place();
+  ASSERT_TRUE(place.has_value());
+  EXPECT_EQ(place->job, "17");
+  EXPECT_EQ((std::array{place->rank, place->size, place->local_rank, place->local_size}),
+            (std::array{3, 5, 1, 2}));
+}
+
+TEST(LaunchPlace, IsReadFromSlurm) {
+  for (const auto& [tasks, node, expected] :
+       {std::tuple{"2(x2),3", "2", 3}, {"2(x2),3", "1", 2}, {"4", "0", 4}, {"1,7(x10)", "10", 7}}) {
+    const Variables variables({{"PMIX_NAMESPACE", "slurm.pmix.4.0"},
+                               {"SLURM_PROCID", "5"},
+                               {"SLURM_STEP_NUM_TASKS", "71"},
+                               {"SLURM_LOCALID", "0"},
+                               {"SLURM_NODEID", node},
+                               {"SLURM_STEP_TASKS_PER_NODE", tasks}});
+    const auto place = launch_place();
+    ASSERT_TRUE(place.has_value()) << tasks;
+    EXPECT_EQ(place->local_size, expected) << tasks;
+    EXPECT_EQ(place->rank, 5);
+  }
+  const Variables variables({{"PMIX_NAMESPACE", "slurm.pmix.4.0"},
+                             {"SLURM_PROCID", "5"},
+                             {"SLURM_STEP_NUM_TASKS", "71"},
+                             {"SLURM_LOCALID", "0"},
+                             {"SLURM_NODEID", "4"},
+                             {"SLURM_STEP_TASKS_PER_NODE", "2(x"}});
+  EXPECT_FALSE(launch_place().has_value());
 }
 
 }  // namespace
