@@ -49,7 +49,8 @@ std::string to_json(const RunRecord& r) {
         {"best_value", r.best_value},
         {"evaluations_since_best", r.evaluations_since_best},
         {"epoch_loss_sum", r.epoch_loss_sum},
-        {"epoch_samples", r.epoch_samples}}},
+        {"epoch_samples", r.epoch_samples},
+        {"recent_losses", r.recent_losses}}},
       {"config", r.config},
   };
   return json.dump(1);
@@ -90,6 +91,7 @@ RunRecord run_record_from_json(const std::string& text, const std::string& sourc
     position.at("evaluations_since_best").get_to(r.evaluations_since_best);
     position.at("epoch_loss_sum").get_to(r.epoch_loss_sum);
     position.at("epoch_samples").get_to(r.epoch_samples);
+    position.at("recent_losses").get_to(r.recent_losses);
     json.at("config").get_to(r.config);
     return r;
   } catch (const Json::exception& e) {

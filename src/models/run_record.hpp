@@ -36,6 +36,8 @@ struct RunRecord {
   std::int64_t evaluations_since_best = 0;
   double epoch_loss_sum = 0;  ///< of the unfinished epoch, over all ranks
   std::int64_t epoch_samples = 0;
+  std::vector<double>
+      recent_losses;  ///< of the last steps, oldest first, where outliers are looked for
 
   std::string config;  ///< the effective configuration, as `--dump-config` prints it
 };

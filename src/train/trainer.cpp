@@ -176,6 +176,7 @@ class Trainer {
     const std::string config = record_.config;
     record_ = before;
     record_.config = config;
+    for (const double loss : record_.recent_losses) recent_losses_.add(loss);
     result_.resumed_from = step;
     seconds_before_ = record_.seconds;
     if (context_.layout.rank == 0)
@@ -482,6 +483,7 @@ class Trainer {
 
   void save(bool is_best, bool numbered) {
     record_.seconds = seconds_before_ + training_seconds_;
+    if (config_.outlier_sigmas > 0) record_.recent_losses = recent_losses_.values();
     result_.checkpoint = numbered ? folder_.path_of_step(record_.step) : result_.checkpoint;
     if (is_best) result_.best_checkpoint = folder_.best_path();
     if (reducer_) reducer_->forget_rounding();  // a run that resumes from here knows none

@@ -3,6 +3,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 
@@ -118,6 +119,24 @@ def test_steps_with_a_bad_loss_are_left_out_on_request_but_not_for_ever(t):
     config = t.config(NETWORK + f"batch-size = 16\nlearning-rate = 1e30\nbad-loss = skip\ndata = {t.images()}\n")
     t.run("train", config, "--output", t.path("run"), ranks=2, code=1).says(
         r"samples \d+ to \d+ of its order\) is -?(nan|inf); left out", "and 9 steps before it were as bad")
+
+
+def test_step_whose_loss_is_an_outlier_is_named_and_left_out_or_ends_the_run(t):
+    values = random.Random(5)
+    lines = ["a,b,c,d,target"]
+    for i in range(1600):
+        x = [values.gauss(0, 1) for _ in range(4)]
+        lines.append(",".join(f"{v:.4f}" for v in [*x, 1e6 if i == 1330 else sum(x)]))
+    table = t.path("table.h5")
+    source = t.write("table.csv", "\n".join(lines))
+    t.run("data", "import", "csv", source, "--csv-kind", "regression", "--test-share", "0", "--output", table)
+    model = "model = mlp\nhidden = 8\nbatch-size = 10\nepochs = 1\nshuffle = false\noutlier-sigmas = 20\n"
+    config = t.config(model + f"data = {table}\n")
+    said = r"the loss of step 133 \(epoch 0, samples 1330 to 1339 of its order\) is [\d.]+"
+    for ranks in (0, 2):
+        options = ["train", config, "--test-split", "", "--output", t.path(f"run{ranks}")]
+        t.run(*options, ranks=ranks, code=1).says(said + ": lower learning-rate")
+        t.run(*options, "--bad-loss", "skip", ranks=ranks).says(said + "; left out", "training ended: epochs after 160 steps")
 
 
 def test_evaluation_every_few_steps_writes_a_line_each(t):
