@@ -74,7 +74,7 @@ void TrainingStep::trace_step(std::chrono::steady_clock::time_point updating) co
   if (trace_ == nullptr) return;
   trace_->add("optimizer", Trace::Track::kTraining, updating, std::chrono::steady_clock::now());
   for (std::size_t i = 0; i < buckets().size(); ++i)
-    trace_->add(fmt::format("all_reduce bucket {}", i), Trace::Track::kCommunication,
+    trace_->add(fmt::format("sum bucket {}", i), Trace::Track::kCommunication,
                 buckets()[i].times.begun, buckets()[i].times.ended);
 }
 
