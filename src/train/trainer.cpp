@@ -429,7 +429,8 @@ class Trainer {
     if (evaluate_now || save_now) average_states();
     bool is_best = false;
     if (evaluate_now) is_best = evaluate_and_compare();
-    if (save_now || is_best) save(is_best, save_now);
+    const bool numbered = save_now || !result_.reason.empty();  // the evaluation may end the run
+    if (numbered || is_best) save(is_best, numbered);
     if (evaluate_now || save_now || is_best) interval_ = {.wait_before = train_.wait_seconds()};
   }
 

@@ -196,5 +196,11 @@ def test_checkpoints_written_beside_training_are_those_of_a_run_that_waits_with_
     saves_the_same_beside_training(t, 3, "--optimizer", "adam", *network)
 
 
+def test_early_stop_saves_its_last_step(t):
+    stop = {"learning_rate": 0, "early_stop": 2, "epochs": 9, "checkpoint_every": 0}
+    ended = train(t, **stop).says("early-stop after 39 steps", r"step_000000039\.h5")
+    assert t.checkpoints("run") == ["step_000000039.h5"], ended.text
+
+
 if __name__ == "__main__":
     run_tests(globals())
