@@ -29,9 +29,11 @@ Progress progress_for(const std::string& wanted, const RankLayout& layout) {
 
 }  // namespace
 
-Session::Session(MpiRuntime& mpi, const std::string& device, const std::string& wanted_progress,
-                 double deadline_seconds, std::int64_t threads, bool tree_over_ranks)
-    : layout(make_rank_layout(mpi)),
+Session::Session(MpiRuntime& runtime, const std::string& device, const std::string& wanted_progress,
+                 double deadline, std::int64_t threads, bool tree_over_ranks)
+    : mpi(runtime),
+      deadline_seconds(deadline),
+      layout(make_rank_layout(mpi)),
       progress(progress_for(wanted_progress, layout)),
       comm(mpi.size() > 1
                ? make_mpi_communicator(mpi, progress, deadline_seconds, 0, tree_over_ranks)
@@ -39,6 +41,8 @@ Session::Session(MpiRuntime& mpi, const std::string& device, const std::string& 
       stream(device_for(device)) {
   omp_set_num_threads(static_cast<int>(threads));
 }
+
+Session::~Session() { mpi.end_within(deadline_seconds); }
 
 bool parse_or_print(OptionTable& table, const MpiRuntime& mpi, Arguments arguments) {
   const CliAction action = table.parse(arguments);

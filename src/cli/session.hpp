@@ -19,7 +19,13 @@ struct Session {
   /// Collective. `progress`: auto | thread | inline; `tree_over_ranks`: see make_mpi_communicator.
   Session(MpiRuntime& mpi, const std::string& device, const std::string& progress,
           double deadline_seconds, std::int64_t threads, bool tree_over_ranks = false);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  /// What follows is the end of the process, which has the same deadline as a collective.
+  ~Session();
 
+  MpiRuntime& mpi;
+  double deadline_seconds;
   RankLayout layout;
   Progress progress;  ///< as chosen
   std::unique_ptr<Communicator> comm;

@@ -29,6 +29,17 @@ void print_straggler(const RankLayout& layout, const std::vector<RankTimes>& ran
           1e3 * static_cast<double>(t.compute), 1e3 * static_cast<double>(t.communication)));
 }
 
+/// What the checkpoints that were written beside the training cost it.
+void print_stall(const TrainResult& result) {
+  const auto checkpoints = static_cast<double>(result.stall.checkpoints);
+  if (checkpoints == 0) return;
+  const double each = result.stall.seconds / checkpoints;
+  const auto step = static_cast<double>(result.ranks.front().median.step);
+  print_line("saving", fmt::format("{} checkpoints while training, each held it up for {:.1f} ms "
+                                   "({:.0f} % of a step)",
+                                   checkpoints, 1e3 * each, 100 * each / step));
+}
+
 /// One line, without the reasons for which a source is absent.
 void print_energy(const TrainResult& result) {
   const EnergyUse& use = result.energy;
@@ -73,6 +84,7 @@ void report(const TrainConfig& config, const Session& session, const TrainResult
               session.progress == Progress::kThread ? "progress = thread" : "progress = inline"));
     print_line("data wait", fmt::format("{:.1f} % of the time", 100 * result.wait_share));
     if (session.layout.size > 1) print_straggler(session.layout, result.ranks);
+    print_stall(result);
     print_energy(result);
   }
   print_line("checkpoint", result.checkpoint);

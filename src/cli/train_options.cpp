@@ -154,6 +154,8 @@ void add_output(OptionTable& table, TrainConfig& c) {
       .add("checkpoint-steps", &c.checkpoint_steps, "steps",
            "between checkpoints within an epoch; 0: by epochs only")
       .at_least(0);
+  table.add("checkpoint-async", &c.checkpoint_async, "",
+            "write checkpoints beside the training, from a copy in memory; false: training waits");
   table.add("keep", &c.keep, "checkpoints", "how many of the newest are kept beside the best")
       .at_least(1);
   table.add("trace", &c.trace, "path",

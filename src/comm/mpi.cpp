@@ -489,11 +489,10 @@ std::unique_ptr<Communicator> make_mpi_communicator(MpiRuntime& mpi, Progress pr
   {
     const StartWatch::Stage stage(mpi.start_watch(), "the communicator");
     transport = std::make_unique<MpiTransport>(mpi, most_ranks_per_node, tree_over_ranks);
+    MPI_Barrier(MPI_COMM_WORLD);
   }
-  auto comm = make_host_communicator(std::move(transport), progress, deadline_seconds);
-  comm->barrier();  // from here on its own deadline names who does not come
-  mpi.start_watch().forget();
-  return comm;
+  mpi.start_watch().forget();  // all are here; the communicator's own deadline names who leaves
+  return make_host_communicator(std::move(transport), progress, deadline_seconds);
 }
 
 }  // namespace phalanx

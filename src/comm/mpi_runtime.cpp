@@ -3,10 +3,13 @@
 
 #include <mpi.h>
 
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 
 #include "core/error.hpp"
+#include "core/log.hpp"
 
 namespace phalanx {
 
@@ -29,6 +32,26 @@ MpiRuntime::~MpiRuntime() {
   if (size_ > 1 && std::uncaught_exceptions() > exceptions_)
     abort(static_cast<int>(ExitCode::kFailed));
   MPI_Finalize();
+  if (!watch_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    has_ended_ = true;
+  }
+  ended_.notify_all();
+  watch_.join();
+}
+
+void MpiRuntime::end_within(double seconds) {
+  if (size_ == 1 || watch_.joinable()) return;
+  watch_ = std::thread([this, seconds] {
+    std::unique_lock lock(mutex_);
+    if (ended_.wait_for(lock, std::chrono::duration<double>(seconds),
+                        [this] { return has_ended_; }))
+      return;
+    log_error("waited {:g} s for another rank to end, all work being done", seconds);
+    std::fflush(stdout);
+    std::_Exit(static_cast<int>(ExitCode::kPeerLost));  // MPI is in use by the thread that waits
+  });
 }
 
 void MpiRuntime::abort(int exit_code) noexcept {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <condition_variable>
 #include <memory>
+#include <mutex>
+#include <thread>
 
 #include "comm/start_watch.hpp"
 
@@ -27,6 +30,9 @@ class MpiRuntime {
   /// Whether a thread other than the one that made this object may call MPI (MPI_THREAD_SERIALIZED
   /// was granted).
   bool serves_threads() const noexcept { return serves_threads_; }
+  /// From here on the process only comes to its end. Should that take longer, since MPI waits for a rank that hangs, the job
+  /// is taken down with ExitCode::kPeerLost.
+  void end_within(double seconds);
   /// Takes the whole job down with this exit code. Does not return.
   [[noreturn]] void abort(int exit_code) noexcept;
 
@@ -36,6 +42,10 @@ class MpiRuntime {
   int size_ = 1;
   bool serves_threads_ = false;
   int exceptions_;  // in flight when MPI was started
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool has_ended_ = false;  // guarded by mutex_
+  std::thread watch_;       // of end_within
 };
 
 }  // namespace phalanx

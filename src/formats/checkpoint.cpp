@@ -20,16 +20,27 @@ namespace fs = std::filesystem;
 constexpr const char* kFormat = "phalanx.checkpoint";
 constexpr std::int64_t kVersion = 1;
 constexpr std::int64_t kMaxRunBytes = std::int64_t{64} << 20;
+constexpr std::int64_t kPieceBytes = std::int64_t{4} << 20;
 
 std::span<const std::byte> bytes_of(const void* data, std::size_t size) {
   return {static_cast<const std::byte*>(data), size};
+}
+
+/// One call of HDF5 holds its lock: in pieces, so that a thread that reads samples need not wait for the whole array.
+void write_in_pieces(h5::Dataset& dataset, const void* data) {
+  const auto row_bytes = static_cast<std::int64_t>(dataset.row_bytes());
+  const std::int64_t rows =
+      std::max<std::int64_t>(1, kPieceBytes / std::max<std::int64_t>(row_bytes, 1));
+  for (std::int64_t begin = 0; begin < dataset.rows(); begin += rows)
+    dataset.write_rows(begin, std::min(begin + rows, dataset.rows()),
+                       static_cast<const std::byte*>(data) + begin * row_bytes);
 }
 
 void write_dataset(h5::File& file, const std::string& path, DType dtype, const Shape& shape,
                    const void* data) {
   const std::size_t size = static_cast<std::size_t>(shape.numel()) * size_bytes(dtype);
   h5::Dataset dataset = file.create_dataset(path, dtype, shape);
-  dataset.write(data);
+  write_in_pieces(dataset, data);
   dataset.write_attribute("sha256", sha256_hex(bytes_of(data, size)));
 }
 

@@ -14,7 +14,8 @@ namespace phalanx {
 /// One array of a checkpoint, "/parameters/conv1.weight".
 struct CheckpointEntry {
   std::string path;
-  ConstTensorView data;  ///< plain f32, on the host
+  ConstTensorView data;        ///< plain f32, on the host
+  bool changes_early = false;  ///< in forward passes already: CheckpointWriter takes it at once
 };
 
 /// Writes a checkpoint whole or not at all: arrays as contiguous f32 datasets, each with its

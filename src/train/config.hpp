@@ -71,6 +71,7 @@ struct TrainConfig {
   std::string best_metric = "auto";   ///< of an evaluation: decides which checkpoint is the best
   std::int64_t checkpoint_every = 1;  ///< epochs; 0: only at the end
   std::int64_t checkpoint_steps = 0;  ///< steps; 0: by epochs only
+  bool checkpoint_async = true;       ///< written by a thread while training goes on
   std::int64_t keep = 3;              ///< newest checkpoints kept beside the best
   std::int64_t log_every = 50;        ///< steps between lines of metrics
   std::string trace;  ///< file for a timeline of the first trace_steps steps; empty: none

@@ -35,6 +35,7 @@ constexpr std::string_view kMayChange[] = {"output",
                                            "evaluate-every",
                                            "checkpoint-every",
                                            "checkpoint-steps",
+                                           "checkpoint-async",
                                            "keep",
                                            "log-every",
                                            "progress",
@@ -70,12 +71,12 @@ TrainingState training_state(const ParameterSet& parameters, const Optimizer& op
       state.gathered.push_back(shards->gather(values));
       values = state.gathered.back().view();
     }
-    state.entries.push_back({std::move(path), values});
+    state.entries.push_back({std::move(path), values, parameter.empty()});
   };
   for (const ParameterSlot& slot : parameters.layout().parameters())
     add("/parameters/" + slot.name, slot.name, parameters.parameter(slot.name));
   for (const ParameterSlot& slot : parameters.layout().states())
-    add("/states/" + slot.name, "", parameters.state(slot.name));
+    add("/states/" + slot.name, "", parameters.state(slot.name));  // change in forward passes
   for (std::size_t i = 0; i < optimizer.slots().size(); ++i) {
     Tensor gathered;
     const TensorView arena = optimizer.whole_slot(i, gathered);
@@ -85,6 +86,19 @@ TrainingState training_state(const ParameterSet& parameters, const Optimizer& op
     if (optimizer.is_sharded()) state.gathered.push_back(std::move(gathered));
   }
   return state;
+}
+
+std::optional<Checkpoint> newest_checkpoint(const CheckpointFolder& folder, Communicator& comm,
+                                            Stream& stream) {
+  std::optional<Checkpoint> newest;
+  std::int64_t step = -1;
+  if (comm.rank() == 0) {
+    newest = folder.newest();
+    if (newest) step = run_record_from_json(newest->run(), newest->path()).step;
+  }
+  comm.broadcast({&step, {DType::kI64, Shape{1}}}, 0, stream);
+  if (step >= 0 && !newest) newest = Checkpoint::read(folder.path_of_step(step));
+  return newest;
 }
 
 void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,12 @@ struct TrainingState {
 TrainingState training_state(const ParameterSet& parameters, const Optimizer& optimizer,
                              const ColumnShards* shards);
 
-/// The reverse.
+/// The newest checkpoint that is whole, if there is any. Called by every rank: rank 0 chooses, so that all load the same one.
+/// Throws    InvalidInput if there are checkpoints but none is whole.
+std::optional<Checkpoint> newest_checkpoint(const CheckpointFolder& folder, Communicator& comm,
+                                            Stream& stream);
+
+/// The reverse of training_state.
 /// Throws    InvalidInput if an array is missing or has another shape.
 void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters,
                          Optimizer& optimizer, const ColumnShards* shards, Stream& stream);

@@ -107,6 +107,7 @@ class Trainer {
     start_record();
     check_best_metric();
     resume();
+    saver_.emplace(config_, context_.layout, folder_, network_.parameters(), optimizer_, shards());
     open_outputs();
     tuner_.emplace(config_, reducer_.get(), context_.comm, context_.stream);
     write_manifest();
@@ -116,7 +117,7 @@ class Trainer {
     interval_ = {};
     if (record_.step >= total_steps_)
       result_.reason = config_.max_steps > 0 ? "max-steps" : "epochs";
-    while (result_.reason.empty()) one_step();
+    train();
     finish();
     return result_;
   }
@@ -159,17 +160,9 @@ class Trainer {
                .config = context_.config_text};
   }
 
-  /// Rank 0 chooses the checkpoint, so that all ranks load the same one.
   void resume() {
-    std::optional<Checkpoint> newest;
-    std::int64_t step = -1;
-    if (context_.layout.rank == 0) {
-      newest = folder_.newest();
-      if (newest) step = run_record_from_json(newest->run(), newest->path()).step;
-    }
-    context_.comm.broadcast({&step, {DType::kI64, Shape{1}}}, 0, context_.stream);
-    if (step < 0) return;
-    if (!newest) newest = Checkpoint::read(folder_.path_of_step(step));
+    const auto newest = newest_checkpoint(folder_, context_.comm, context_.stream);
+    if (!newest) return;
     const RunRecord before = run_record_from_json(newest->run(), newest->path());
     check_same_run(before, record_, newest->path());
     load_training_state(*newest, network_.parameters(), optimizer_, shards(), context_.stream);
@@ -177,10 +170,10 @@ class Trainer {
     record_ = before;
     record_.config = config;
     for (const double loss : record_.recent_losses) recent_losses_.add(loss);
-    result_.resumed_from = step;
+    result_.resumed_from = record_.step;
     seconds_before_ = record_.seconds;
     if (context_.layout.rank == 0)
-      log_info("resuming from {}: step {}, epoch {}", newest->path(), step, record_.epoch);
+      log_info("resuming from {}: step {}, epoch {}", newest->path(), record_.step, record_.epoch);
   }
 
   void open_outputs() {
@@ -199,6 +192,19 @@ class Trainer {
                      first, now());
   }
 
+  /// An error of all ranks at once waits for what rank 0 still writes: the first rank that leaves ends the job.
+  void train() {
+    try {
+      while (result_.reason.empty()) one_step();
+    } catch (const LossError&) {
+      saver_->finish(context_.comm, context_.stream);
+      throw;
+    } catch (const DivergenceError&) {
+      saver_->finish(context_.comm, context_.stream);
+      throw;
+    }
+  }
+
   // --- one step
 
   double now() const { return seconds_since(begin_); }
@@ -215,7 +221,8 @@ class Trainer {
                    .want_norm = log_now,
                    .stop = context_.stop != nullptr && context_.stop->raised(),
                    .trace = trace_ ? &*trace_ : nullptr,
-                   .loss_limit = recent_losses_.limit(config_.outlier_sigmas)});
+                   .loss_limit = recent_losses_.limit(config_.outlier_sigmas),
+                   .before_update = [this] { saver_->wait_until_copied(); }});
     add_times(seconds_since(begin), report.overlap.exposed_seconds);
     add_trace(begin);
     if (report.is_bad)
@@ -335,6 +342,7 @@ class Trainer {
                    {"data_wait_share", (train_.wait_seconds() - interval_.wait_before) / seconds},
                    {"communication_seconds", interval_.communication},
                    {"exposed_seconds", interval_.exposed},
+                   {"checkpoint_stall_seconds", saver_->stall().seconds - stalled_before_},
                    {"seconds", seconds_before_ + training_seconds_}});
     std::vector<std::string> names;
     names.reserve(2 * interval_.buckets.size());  // the values keep views
@@ -347,6 +355,7 @@ class Trainer {
     }
     outputs_->metrics(record_.step, epochs_done(), config_.train_split, values);
     interval_ = {.wait_before = train_.wait_seconds()};
+    stalled_before_ = saver_->stall().seconds;
   }
 
   // --- energy
@@ -421,7 +430,8 @@ class Trainer {
     if (evaluate_now || save_now) average_states();
     bool is_best = false;
     if (evaluate_now) is_best = evaluate_and_compare();
-    if (save_now || is_best) save(is_best, save_now);
+    const bool numbered = save_now || !result_.reason.empty();  // the evaluation may end the run
+    if (numbered || is_best) save(is_best, numbered);
     if (evaluate_now || save_now || is_best) interval_ = {.wait_before = train_.wait_seconds()};
   }
 
@@ -487,19 +497,12 @@ class Trainer {
     result_.checkpoint = numbered ? folder_.path_of_step(record_.step) : result_.checkpoint;
     if (is_best) result_.best_checkpoint = folder_.best_path();
     if (reducer_) reducer_->forget_rounding();  // a run that resumes from here knows none
-    if (context_.layout.rank != 0 && !shards_ && !optimizer_.is_sharded()) return;
-    const TrainingState state = training_state(network_.parameters(), optimizer_, shards());
-    if (context_.layout.rank != 0) return;
-    const std::string run = to_json(record_);
-    // The best first: a run killed in between goes on from before, evaluates again and writes both.
-    if (is_best) write_checkpoint(folder_.best_path(), run, state.entries);
-    if (numbered) {
-      write_checkpoint(folder_.path_of_step(record_.step), run, state.entries);
-      folder_.prune(config_.keep, record_.step);
-    }
+    if (!result_.reason.empty()) result_.stall = saver_->stall();
+    saver_->save(record_, is_best, numbered);
   }
 
   void finish() {
+    saver_->wait_until_copied();  // frees what was gathered, before memory is measured
     if (result_.checkpoint.empty()) result_.checkpoint = folder_.path_of_step(record_.step);
     if (record_.has_best) result_.best_checkpoint = folder_.best_path();
     if (result_.test.samples == 0 && test_ && result_.reason != "preempted")
@@ -519,7 +522,9 @@ class Trainer {
       write_file_atomically(config_.output + "/ranks.json",
                             to_json(result_.ranks, context_.layout));
     train_.end();
+    saver_->finish(context_.comm, context_.stream);
     outputs_->finish(now());
+    context_.comm.barrier();  // a rank that hangs is named; later it is only waited for
   }
 
   const TrainConfig& config_;
@@ -534,6 +539,7 @@ class Trainer {
   std::optional<Loader> test_;
   CheckpointFolder folder_;
   std::optional<Schedule> schedule_;
+  std::optional<CheckpointSaver> saver_;
   std::optional<RunOutputs> outputs_;
   std::optional<BucketTuner> tuner_;
   RunRecord record_;
@@ -551,7 +557,8 @@ class Trainer {
   std::int64_t traced_steps_ = 0;
   RecentLosses recent_losses_;
   StepTimes step_times_;
-  double waited_before_ = 0;  // for data, before this step
+  double waited_before_ = 0;   // for data, before this step
+  double stalled_before_ = 0;  // for checkpoints, before the last line of metrics
   static constexpr int kMostSkipped = 10;
   static constexpr std::size_t kMostRowsNamed = 16;
   int skipped_in_a_row_ = 0;

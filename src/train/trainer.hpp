@@ -7,6 +7,7 @@
 #include "comm/rank_layout.hpp"
 #include "data/row_source.hpp"
 #include "models/run_record.hpp"
+#include "train/checkpoint_saver.hpp"
 #include "train/config.hpp"
 #include "train/energy.hpp"
 #include "train/evaluate.hpp"
@@ -33,6 +34,7 @@ struct TrainResult {
   double wait_share = 0;          ///< of the time, spent waiting for data on this rank
   EnergyUse energy;               ///< of this process's run, all nodes together
   std::vector<RankTimes> ranks;   ///< of this process's steps, all ranks
+  CheckpointStall stall;          ///< of rank 0, by all checkpoints but the last
   std::string checkpoint;         ///< the newest
   std::string best_checkpoint;
 };

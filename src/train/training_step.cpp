@@ -280,6 +280,7 @@ StepReport TrainingStep::run(Loader& loader, std::int64_t step, const Request& r
     if (reducer_ != nullptr) reducer_->forget_rounding();
     return report;
   }
+  if (request.before_update) request.before_update();
   const auto updating = std::chrono::steady_clock::now();
   if (config_.reproducible) update_states();
   const Optimizer::Updated updated =

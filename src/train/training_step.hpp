@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <limits>
 #include <memory>
 #include <span>
@@ -62,6 +63,8 @@ class TrainingStep {
     Trace* trace = nullptr;  ///< gets what happens in this step
     double loss_limit =
         std::numeric_limits<double>::infinity();  ///< of the mean loss; above it the step is bad
+    std::function<void()>
+        before_update;  ///< called when parameters and optimizer state are about to change
   };
   /// The sums over ranks of the last step, bucket by bucket; empty where there are none.
   std::span<const GradientReducer::Bucket> buckets() const noexcept {

@@ -5,8 +5,10 @@ import hashlib
 import os
 import shutil
 
-from support import h5py, read_checkpoint, run_tests
+from support import assert_same_checkpoint, h5py, read_checkpoint, read_metrics, run_tests
 
+LAYERS = "layer = conv 8 3x3\nlayer = batch_norm\nlayer = relu\nlayer = dense 64\nlayer = relu\nlayer = dense 4\n"
+LAYERS += "batch-size = 16\nlearning-rate = 0.01\nepochs = 2\n"
 NETWORK = "model = mlp\nhidden = 16\nbatch-size = 16\noptimizer = adamw\nepochs = 2\nkeep = 10\n"
 
 
@@ -156,6 +158,48 @@ def test_checkpoint_whose_arrays_do_not_fit_its_record_is_refused(t):
     seal(wrong)
     data = t.path("images.h5")
     t.run("evaluate", "--checkpoint", wrong, "--data", data, code=3).says(rf"wrong\.h5: /parameters/{name}")
+
+
+def saves_the_same_beside_training(t, ranks, *flags):
+    h5py()
+    t.write("net.cfg", LAYERS + f"data = {t.images()}\n")
+    save = ["--checkpoint-steps", 1, "--keep", 1000, "--log-every", 1]
+    for name, asynchronous in ("beside", "true"), ("waiting", "false"):
+        command = ["train", t.path("net.cfg"), "--output", t.path(name), *save, *flags, "--checkpoint-async", asynchronous]
+        t.run(*command, ranks=ranks).says("saving +25 checkpoints while training, each held it up for")
+    assert len(t.checkpoints("beside")) == 26 and t.checkpoints("beside") == t.checkpoints("waiting")
+    for name in [*t.checkpoints("beside"), "best.h5"]:
+        assert_same_checkpoint(t.path("beside/checkpoints", name), t.path("waiting/checkpoints", name))
+    for name in "beside", "waiting":
+        lines = [line for line in read_metrics(t.path(name, "metrics.jsonl")) if "checkpoint_stall_seconds" in line]
+        assert len(lines) == 26 and all(line["checkpoint_stall_seconds"] > 0 for line in lines[1:]), lines
+
+
+def test_checkpoints_written_beside_training_are_those_of_a_run_that_waits_on_1_rank(t):
+    saves_the_same_beside_training(t, 0, "--optimizer", "adamw", "--accumulate", 2)
+
+
+def test_checkpoints_written_beside_training_are_those_of_a_run_that_waits_on_2_ranks(t):
+    saves_the_same_beside_training(t, 2, "--momentum", 0.9)
+
+
+def test_checkpoints_written_beside_training_are_those_of_a_run_that_waits_in_reproducible_mode(t):
+    saves_the_same_beside_training(t, 2, "--optimizer", "adam", "--reproducible", "true", "--virtual-shards", 4)
+
+
+def test_checkpoints_written_beside_training_are_those_of_a_run_that_waits_with_a_sharded_optimizer(t):
+    saves_the_same_beside_training(t, 2, "--optimizer", "adamw", "--shard-optimizer", "true")
+
+
+def test_checkpoints_written_beside_training_are_those_of_a_run_that_waits_with_partition_by_column(t):
+    network = ["--model", "mlp", "--hidden", "32 16", "--partition", "column"]
+    saves_the_same_beside_training(t, 3, "--optimizer", "adam", *network)
+
+
+def test_early_stop_saves_its_last_step(t):
+    stop = {"learning_rate": 0, "early_stop": 2, "epochs": 9, "checkpoint_every": 0}
+    ended = train(t, **stop).says("early-stop after 39 steps", r"step_000000039\.h5")
+    assert t.checkpoints("run") == ["step_000000039.h5"], ended.text
 
 
 if __name__ == "__main__":

@@ -50,6 +50,9 @@ def test_rank_that_hangs_ends_the_job_after_the_deadline(t):
             if is_alive(pid):
                 os.kill(pid, signal.SIGKILL)
     result.says("rank 2", r"waited \d")
+    held = t.newest_step("run")
+    again = ["train", t.path("run.cfg"), "--output", t.path("run"), "--max-steps", held + 1]
+    t.run(*again, ranks=3).says(f"resuming from .*: step {held},", f"max-steps after {held + 1} steps")
 
 
 def test_rank_that_never_comes_is_named_at_start_up(t):
@@ -113,11 +116,11 @@ def nearly_full_disk(folder, free_bytes):
     return filler
 
 
-def full_disk(t, ranks):
+def full_disk(t, ranks, *flags):
     data = t.images()
     small = t.path("small")
     filler = nearly_full_disk(small, 768 << 10)
-    output = ["--output", os.path.join(small, "run")]
+    output = ["--output", os.path.join(small, "run"), *flags]
     config = t.config(NETWORK + f"epochs = 10\ncheckpoint-steps = 5\nkeep = 1000\nevaluate-every = 0\ndata = {data}\n")
     t.run("train", config, *output, ranks=ranks, code=4).says(r"step_\d+\.h5.*No space left on device")
     kept = t.newest_step("small/run")
@@ -131,6 +134,11 @@ def full_disk(t, ranks):
 def test_full_disk_keeps_the_last_checkpoint_on_1_rank(t):
     if in_own_mounts(t, "test_full_disk_keeps_the_last_checkpoint_on_1_rank"):
         full_disk(t, 0)
+
+
+def test_full_disk_keeps_the_last_checkpoint_where_training_waits_for_it(t):
+    if in_own_mounts(t, "test_full_disk_keeps_the_last_checkpoint_where_training_waits_for_it"):
+        full_disk(t, 0, "--checkpoint-async", "false")
 
 
 def test_full_disk_keeps_the_last_checkpoint_on_2_ranks(t):

@@ -155,16 +155,18 @@ class Scene:
             file.write(content if isinstance(content, bytes) else content.encode())
         return path
 
-    def start(self, *arguments, ranks=0):
-        """ranks = 0: without mpirun."""
+    def start(self, *arguments, ranks=0, environment=None):
+        """ranks = 0: without mpirun. `environment`: more variables for the ranks."""
         launcher = [self.mpiexec, "-n", str(ranks)] if ranks else []
+        if environment:
+            launcher += ["env", *(f"{name}={value}" for name, value in environment.items())]
         job = Job([*launcher, self.binary, *map(str, arguments)], ranks, self.folder)
         self.jobs.append(job)
         return job
 
-    def run(self, *arguments, ranks=0, code=0, timeout=60):
+    def run(self, *arguments, ranks=0, code=0, timeout=60, environment=None):
         """Runs the program to its end, which has to be `code`."""
-        result = self.start(*arguments, ranks=ranks).wait(timeout)
+        result = self.start(*arguments, ranks=ranks, environment=environment).wait(timeout)
         assert result.code == code, f"expected exit code {code}, found {result.code}; it wrote:\n{result.text}"
         return result
 
