@@ -9,6 +9,7 @@
 #include <array>
 
 #include "comm/mpi_runtime.hpp"
+#include "core/error.hpp"
 
 namespace phalanx {
 namespace {
@@ -45,6 +46,13 @@ Range share_of(std::int64_t total, int index, int parts) noexcept {
   const std::int64_t larger = total % parts;
   const std::int64_t begin = index * size + std::min<std::int64_t>(index, larger);
   return {begin, begin + size + (index < larger ? 1 : 0)};
+}
+
+GpuPlace RankLayout::gpu(int visible, int on_node) const {
+  require(visible >= 1 && visible <= on_node,
+          fmt::format("rank {} on {} sees {} GPUs of {} on the node: expected at least one", rank,
+                      host, visible, on_node));
+  return {local_rank % visible, on_node < local_size};
 }
 
 std::string RankLayout::describe() const {
