@@ -7,7 +7,8 @@ cd "$root"
 say() { printf '\n== %s\n' "$*"; }
 
 # install_packages KIND...: installs what is missing of the kinds in launch/packages.txt. Without root it lists what is
-# missing and ends with exit code 2; if nothing is, it goes on.
+# missing and ends with exit code 2; if nothing is, it goes on. No daemon of a new package is started: the tests start their
+# own.
 install_packages() {
   command -v dpkg-query >/dev/null || { echo "this is no Debian system: see launch/packages.txt for what is needed"; return 0; }
   local kind name missing=()
@@ -24,8 +25,19 @@ install_packages() {
   say "installing ${#missing[@]} packages: ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  without_daemons apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
+
+# without_daemons COMMAND...: Debian asks /usr/sbin/policy-rc.d, if there is one, whether a package may start its daemon.
+without_daemons() (
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    trap 'rm "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+  fi
+  "$@"
+)
 
 # build PRESET [TARGET...]: configures once, builds what changed.
 build() {

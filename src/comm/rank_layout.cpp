@@ -9,6 +9,7 @@
 #include <array>
 
 #include "comm/mpi_runtime.hpp"
+#include "core/error.hpp"
 
 namespace phalanx {
 namespace {
@@ -50,6 +51,13 @@ Range share_of(std::int64_t total, int index, int parts) noexcept {
 Range part_of(std::int64_t count, int index, int parts) noexcept {
   const Range blocks = share_of((count + kPartBlock - 1) / kPartBlock, index, parts);
   return {std::min(blocks.begin * kPartBlock, count), std::min(blocks.end * kPartBlock, count)};
+}
+
+GpuPlace RankLayout::gpu(int visible, int on_node) const {
+  require(visible >= 1 && visible <= on_node,
+          fmt::format("rank {} on {} sees {} GPUs of {} on the node: expected at least one", rank,
+                      host, visible, on_node));
+  return {local_rank % visible, on_node < local_size};
 }
 
 std::string RankLayout::describe() const {

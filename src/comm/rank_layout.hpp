@@ -28,9 +28,16 @@ Range share_of(std::int64_t total, int index, int parts) noexcept;
 Range part_of(std::int64_t count, int index, int parts) noexcept;
 inline constexpr std::int64_t kPartBlock = 1024;
 
+/// The GPU that a rank takes.
+struct GpuPlace {
+  int index = 0;           ///< among the GPUs that the rank sees
+  bool is_shared = false;  ///< other ranks of the node may take the same one
+  friend bool operator==(const GpuPlace&, const GpuPlace&) = default;
+};
+
 /// Where one rank stands: on which node, as which of its ranks, with which device. Computed once,
 /// on all ranks together, and handed to training, evaluation, batch inference and serving. Nothing
-/// else reads rank environment variables.
+/// else reads rank environment variables, but for StartWatch, which watches over it.
 struct RankLayout {
   int rank = 0;
   int size = 1;
@@ -45,6 +52,15 @@ struct RankLayout {
 
   /// This rank's part of `total` rows.
   Range share(std::int64_t total) const noexcept { return share_of(total, rank, size); }
+  /// The GPU of this rank, which sees `visible` of them; all ranks of its node see `on_node` different
+  /// ones together:  index = local_rank mod visible. So a rank takes
+  ///
+  ///   its only one           if the scheduler shows each rank a GPU of its own (visible = 1)
+  ///   the local_rank-th one  if every rank sees all GPUs of the node
+  ///   one in turn, shared    if there are fewer GPUs than ranks (on_node < local_size)
+  ///
+  /// Throws InvalidArgument unless 1 <= visible <= on_node.
+  GpuPlace gpu(int visible, int on_node) const;
   /// "4 ranks on 2 nodes (node1: 0-1; node2: 2-3)"
   std::string describe() const;
 };

@@ -86,11 +86,11 @@ class Result:
 class Job:
     """A started program, under mpirun if it has several ranks."""
 
-    def __init__(self, command, ranks, folder):
+    def __init__(self, command, ranks, folder, environment=None):
         self.ranks = ranks
         self.log = tempfile.TemporaryFile(mode="w+", dir=folder)
         self.process = subprocess.Popen(
-            command, cwd=folder, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
+            command, cwd=folder, env=environment, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
         )
 
     def rank_pids(self):

@@ -9,7 +9,7 @@ CPP = SOURCES + ("tests/*.?pp", "benchmarks/*.?pp")
 OUTSIDE_DEVICE = ("kernels/*.?pp", "src/[!d]*.?pp", "src/d[!e]*.?pp")
 HEADERS = tuple(p.replace("?pp", "hpp") for p in CPP)
 CMAKE = ("CMakeLists.txt", "*/CMakeLists.txt", "*.cmake")
-SCRIPTS = CMAKE + ("*.py", "*.sh", "*.sbatch", "*.cfg")
+SCRIPTS = CMAKE + ("*.py", "*.sh", "*.sbatch", "*.cfg", "launch/*")
 SHIPPED = tuple(f"{folder}/*" for folder in (
     "benchmarks", "cmake", "configs", "data", "docs", "kernels", "launch", "slurm", "src"))
 MAX_COLUMNS, MAX_LINES = 128, 600

@@ -100,7 +100,8 @@ class PlantedViolations(unittest.TestCase):
         self.accepts(rule, "docs/a.md", "see https://example.org/home/a and $HOME/tmp/x\n")
 
     def test_license_lines(self):
-        self.refuses(banned.license_lines, "launch/a.sh", "#!/usr/bin/env bash\nset -e\n", "SPDX")
+        for path in "launch/a.sh", "launch/a":
+            self.refuses(banned.license_lines, path, "#!/usr/bin/env bash\nset -e\n", "SPDX")
         self.refuses(banned.license_lines, "src/core/a.hpp", SPDX + "int f();\n", "#pragma once")
         self.accepts(banned.license_lines, "launch/a.sh", "#!/bin/bash\n# SPDX-License-Identifier: Apache-2.0\n")
 

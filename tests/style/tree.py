@@ -19,7 +19,7 @@ def read_tree(root):
     for folder in TEXT_FOLDERS:
         paths += [p for p in (root / folder).rglob("*") if p.is_file() and "cache" not in p.parts]
     return {p.relative_to(root).as_posix(): p.read_text(encoding="utf-8")
-            for p in sorted(paths) if p.suffix in TEXT_ENDINGS}
+            for p in sorted(paths) if p.suffix in TEXT_ENDINGS or p.parent == root / "launch"}
 
 
 def matching(tree, *patterns):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/rank_layout.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,8 +13,15 @@
 
 #include "comm/start_watch.hpp"
 
+#include "core/error.hpp"
+
 namespace phalanx {
 namespace {
+
+using testing::ElementsAre;
+
+GpuPlace own(int index) { return {index, false}; }
+GpuPlace shared(int index) { return {index, true}; }
 
 TEST(ShareOf, CoversEverythingOnceInPartsThatDifferByAtMostOne) {
   for (const std::int64_t total : {0, 1, 3, 7, 64, 1000, 1001}) {
@@ -51,6 +59,42 @@ TEST(RankLayout, OfOneRankHoldsEverything) {
   ASSERT_EQ(layout.hosts.size(), 1u);
   EXPECT_FALSE(layout.host.empty());
   EXPECT_EQ(layout.describe(), "1 rank on 1 node (" + layout.host + ": 0)");
+}
+
+// The GPU of every rank of a node, as (index, is shared).
+std::vector<GpuPlace> gpus_of_node(int ranks, int visible, int on_node) {
+  std::vector<GpuPlace> places;
+  for (int r = 0; r < ranks; ++r) {
+    RankLayout layout;
+    layout.rank = 10 + r;
+    layout.local_rank = r;
+    layout.local_size = ranks;
+    places.push_back(layout.gpu(visible, on_node));
+  }
+  return places;
+}
+
+TEST(RankLayout, TakesTheOnlyGpuThatTheSchedulerShowsToARank) {
+  EXPECT_THAT(gpus_of_node(3, 1, 3), ElementsAre(own(0), own(0), own(0)));
+}
+
+TEST(RankLayout, TakesTheGpuOfItsLocalRankWhereAllAreVisible) {
+  EXPECT_THAT(gpus_of_node(4, 4, 4), ElementsAre(own(0), own(1), own(2), own(3)));
+  EXPECT_THAT(gpus_of_node(2, 8, 8), ElementsAre(own(0), own(1)));
+}
+
+TEST(RankLayout, TakesOneOfItsOwnWhereTheSchedulerShowsSeveralToEachRank) {
+  EXPECT_THAT(gpus_of_node(2, 4, 8), ElementsAre(own(0), own(1)));
+}
+
+TEST(RankLayout, SharesGpusInTurnWhereThereAreFewerThanRanks) {
+  EXPECT_THAT(gpus_of_node(4, 2, 2), ElementsAre(shared(0), shared(1), shared(0), shared(1)));
+  EXPECT_THAT(gpus_of_node(2, 1, 1), ElementsAre(shared(0), shared(0)));
+}
+
+TEST(RankLayout, RefusesToChooseAmongNoGpus) {
+  EXPECT_THROW(gpus_of_node(1, 0, 0), InvalidArgument);
+  EXPECT_THROW(gpus_of_node(1, 2, 1), InvalidArgument);
 }
 
 TEST(RankLayout, DescribesWhichNodeHoldsWhichRanks) {
