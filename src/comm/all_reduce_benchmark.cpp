@@ -50,7 +50,8 @@ double time_calls(const Method& method, TensorView data, int calls) {
 std::vector<AllReduceTime> measure(const std::vector<Method>& methods, std::int64_t bytes,
                                    std::int64_t rounds, const MpiRuntime& mpi) {
   const TensorType type(DType::kF32, Shape{bytes / 4});
-  const int calls = static_cast<int>(std::clamp<std::int64_t>((16 << 20) / bytes, 2, 200));
+  const int calls =
+      static_cast<int>(std::clamp<std::int64_t>((std::int64_t{128} << 20) / bytes, 4, 200));
   std::vector<AllReduceTime> times;
   std::vector<std::vector<double>> seconds(methods.size());
   for (const Method& method : methods) {
@@ -82,27 +83,31 @@ void benchmark_all_reduce(
   const auto here = make_mpi_communicator(mpi, Progress::kInline, kDeadlineSeconds);
   const auto thread = make_mpi_communicator(mpi, Progress::kThread, kDeadlineSeconds);
   const auto apart = make_mpi_communicator(mpi, Progress::kInline, kDeadlineSeconds, 1);
-  const auto bytes = static_cast<std::size_t>(options.most_bytes);
-  const Buffer own(bytes, stream), other(bytes, stream);
-  std::fill_n(other.data(), bytes, std::byte{1});
-  const auto method_of = [&](std::string name, std::byte* memory, Communicator& comm) -> Method {
-    return {std::move(name), memory,
-            [&](TensorView data) { comm.all_reduce(data, ReduceOp::kSum, stream); }};
+  const auto methods_for = [&](const Buffer& own, const Buffer& other) -> std::vector<Method> {
+    const auto method_of = [&](std::string name, std::byte* memory, Communicator& comm) -> Method {
+      return {std::move(name), memory,
+              [&](TensorView data) { comm.all_reduce(data, ReduceOp::kSum, stream); }};
+    };
+    return {
+        {kLibraryMethod, own.data(),
+         [](TensorView data) {
+           MPI_Allreduce(MPI_IN_PLACE, data.data, static_cast<int>(data.numel()), MPI_FLOAT,
+                         MPI_SUM, MPI_COMM_WORLD);
+         }},
+        {kCopyMethod, own.data(),
+         [&](TensorView data) { std::memcpy(data.data, other.data(), data.type.size_bytes()); }},
+        method_of("shared arena", here->allocate(own.size_bytes(), stream), *here),
+        method_of("shared arena, thread", thread->allocate(own.size_bytes(), stream), *thread),
+        method_of("own memory", own.data(), *here),
+        method_of("messages", own.data(), *apart)};
   };
-  const std::vector<Method> methods{
-      {kLibraryMethod, own.data(),
-       [](TensorView data) {
-         MPI_Allreduce(MPI_IN_PLACE, data.data, static_cast<int>(data.numel()), MPI_FLOAT, MPI_SUM,
-                       MPI_COMM_WORLD);
-       }},
-      {kCopyMethod, own.data(),
-       [&](TensorView data) { std::memcpy(data.data, other.data(), data.type.size_bytes()); }},
-      method_of("shared arena", here->allocate(bytes, stream), *here),
-      method_of("shared arena, thread", thread->allocate(bytes, stream), *thread),
-      method_of("own memory", own.data(), *here),
-      method_of("messages", own.data(), *apart)};
-  for (std::int64_t size = options.least_bytes; size <= options.most_bytes; size *= 4)
-    report(measure(methods, size / 4 * 4, options.rounds, mpi));
+  for (std::int64_t size = options.least_bytes; size <= options.most_bytes; size *= 4) {
+    const std::int64_t bytes = size / 4 * 4;
+    const Buffer own(static_cast<std::size_t>(bytes), stream);
+    const Buffer other(static_cast<std::size_t>(bytes), stream);
+    std::fill_n(other.data(), bytes, std::byte{1});
+    report(measure(methods_for(own, other), bytes, options.rounds, mpi));
+  }
 }
 
 }  // namespace phalanx
