@@ -295,6 +295,28 @@ def test_mpirun_over_hosts_goes_on_when_one_is_cut_off_for_a_moment(t):
         assert_same_checkpoint(t.newest("whole"), t.newest("parts"))
 
 
+def test_ranks_dealt_out_to_hosts_in_turn_end_with_the_bits_of_one_rank(t):
+    with cluster(t) as c:
+        config = undisturbed(t, SHORT)
+        launch = {"PHALANX_HOSTS": "node1:2,node2:2", "OMPI_MCA_rmaps_base_mapping_policy": "node"}
+        for output, options in ("parts", []), ("sharded", ["--shard-optimizer"]):
+            command = [os.path.join(SOURCE, "launch", "job.sh"), "train", config, "--output", t.path(output), *options]
+            Result(0, c.run(*command, **launch)).says(r"4 ranks on 2 nodes \(node1: 0, 2; node2: 1, 3\)", "after 260 steps")
+            assert_same_checkpoint(t.newest("whole"), t.newest(output))
+
+
+def test_host_whose_rank_does_not_come_names_it_at_start_up(t):
+    with cluster(t) as c:
+        absent = t.write("absent.sh", '#!/bin/sh\n[ "$OMPI_COMM_WORLD_RANK" = 2 ] && exec sleep 60\nexec "$PROGRAM" "$@"\n')
+        os.chmod(absent, 0o755)
+        launch = {"PHALANX_HOSTS": "node1:2,node2:2", "PHALANX_START_SECONDS": "4", "PROGRAM": t.path("phalanx")}
+        config = t.config(SHORT + f"data = {t.images()}\n")
+        command = ["mpirun", "-x", "PHALANX_START_SECONDS", "-x", "PROGRAM", "--host", launch["PHALANX_HOSTS"]]
+        result = c.call("run", *command, absent, "train", config, "--output", t.path("parts"), **launch)
+        assert result.code == 5, f"{result.code}: {result.text}"
+        result.says(r"rank 3 on node2 waited 4\.\d s at start-up in MPI_Init; missing: local rank 0 on node2")
+
+
 # --- GPUs
 
 
