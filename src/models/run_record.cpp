@@ -48,6 +48,7 @@ std::string to_json(const RunRecord& r) {
         {"has_best", r.has_best},
         {"best_value", r.best_value},
         {"evaluations_since_best", r.evaluations_since_best},
+        {"evaluation_due", r.evaluation_due},
         {"epoch_loss_sum", r.epoch_loss_sum},
         {"epoch_samples", r.epoch_samples},
         {"recent_losses", r.recent_losses}}},
@@ -89,6 +90,7 @@ RunRecord run_record_from_json(const std::string& text, const std::string& sourc
     position.at("has_best").get_to(r.has_best);
     position.at("best_value").get_to(r.best_value);
     position.at("evaluations_since_best").get_to(r.evaluations_since_best);
+    position.at("evaluation_due").get_to(r.evaluation_due);
     position.at("epoch_loss_sum").get_to(r.epoch_loss_sum);
     position.at("epoch_samples").get_to(r.epoch_samples);
     position.at("recent_losses").get_to(r.recent_losses);

@@ -34,7 +34,8 @@ struct RunRecord {
   bool has_best = false;
   double best_value = 0;
   std::int64_t evaluations_since_best = 0;
-  double epoch_loss_sum = 0;  ///< of the unfinished epoch, over all ranks
+  bool evaluation_due = false;  ///< at this step, but the run was asked to stop
+  double epoch_loss_sum = 0;    ///< of the unfinished epoch, over all ranks
   std::int64_t epoch_samples = 0;
   std::vector<double>
       recent_losses;  ///< of the last steps, oldest first, where outliers are looked for

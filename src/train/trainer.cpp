@@ -2,7 +2,6 @@
 #include "train/trainer.hpp"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <optional>
@@ -18,6 +17,7 @@
 #include "train/manifest.hpp"
 #include "train/recent_losses.hpp"
 #include "train/resume.hpp"
+#include "train/run_energy.hpp"
 #include "train/run_outputs.hpp"
 #include "train/schedule.hpp"
 #include "train/training_step.hpp"
@@ -113,10 +113,11 @@ class Trainer {
     write_manifest();
     train_.begin(record_.epoch, record_.step_in_epoch);
     if (!config_.trace.empty()) trace_.emplace(context_.comm);
-    start_energy();
+    energy_.emplace(config_, context_.layout, context_.comm, context_.stream);
     interval_ = {};
     if (record_.step >= total_steps_)
       result_.reason = config_.max_steps > 0 ? "max-steps" : "epochs";
+    if (record_.evaluation_due && test_) catch_up();
     train();
     finish();
     return result_;
@@ -230,7 +231,7 @@ class Trainer {
     else
       account(report);
     const bool epoch_ends = advance();
-    if (meter_ && log_now) meter_->update();
+    if (log_now) energy_->update();
     if (log_now && !report.is_bad) write_interval(report);
     outputs_->progress({record_.step, epochs_done(), mean_loss_, rate_}, now());
     if (report.stop_requested) result_.reason = "preempted";
@@ -360,33 +361,8 @@ class Trainer {
 
   // --- energy
 
-  /// The first rank of every node measures.
-  void start_energy() {
-    if (context_.layout.local_rank != 0) return;
-    meter_.emplace(EnergyOptions{.estimated_watts = config_.watts_per_node,
-                                 .pue = config_.pue,
-                                 .grid_g_per_kwh = config_.grid_g_per_kwh});
-    meter_->start();
-  }
-
-  /// Of all nodes since the start; the words are those of this rank's node. Called by every rank.
-  EnergyUse energy_of_all_nodes() {
-    EnergyUse use;
-    if (meter_) use = meter_->read();
-    std::array<float, 4> sums{static_cast<float>(use.cpu_joules),
-                              static_cast<float>(use.gpu_joules), use.is_estimate ? 1.0f : 0.0f,
-                              meter_ && !use.is_known ? 1.0f : 0.0f};
-    context_.comm.all_reduce({sums.data(), {DType::kF32, Shape{4}}}, ReduceOp::kSum,
-                             context_.stream);
-    use.cpu_joules = static_cast<double>(sums[0]);
-    use.gpu_joules = static_cast<double>(sums[1]);
-    use.is_estimate = sums[2] > 0;
-    use.is_known = sums[3] == 0;
-    return use;
-  }
-
   void write_epoch_energy() {
-    const EnergyUse use = energy_of_all_nodes();
+    const EnergyUse use = energy_->of_all_nodes();
     if (!use.is_known) return;
     const double joules = use.total_joules() - joules_before_;
     joules_before_ = use.total_joules();
@@ -412,12 +388,13 @@ class Trainer {
     const bool is_preempted = result_.reason == "preempted";
     if (!is_preempted) result_.reason = reason_to_end(epoch_ends, epoch_loss);
     const bool ends = !result_.reason.empty();
-    const bool evaluate_now =
-        test_ && !is_preempted &&
-        (ends ||
-         (epoch_ends && config_.evaluate_every > 0 &&
-          record_.epoch % config_.evaluate_every == 0) ||
-         (config_.evaluate_steps > 0 && record_.step % config_.evaluate_steps == 0));
+    const bool evaluation_is_due =
+        test_ && ((ends && !is_preempted) ||
+                  (epoch_ends && config_.evaluate_every > 0 &&
+                   record_.epoch % config_.evaluate_every == 0) ||
+                  (config_.evaluate_steps > 0 && record_.step % config_.evaluate_steps == 0));
+    const bool evaluate_now = evaluation_is_due && !is_preempted;
+    record_.evaluation_due = evaluation_is_due && is_preempted;
     const bool save_now =
         ends ||
         (epoch_ends && config_.checkpoint_every > 0 &&
@@ -458,6 +435,12 @@ class Trainer {
     context_.comm.all_reduce(states, ReduceOp::kSum, context_.stream);
     const float scale = 1.0f / static_cast<float>(context_.comm.size());
     for (std::int64_t i = 0; i < states.numel(); ++i) states.as<float>()[i] *= scale;
+  }
+
+  /// The evaluation that a preempted run had no time for.
+  void catch_up() {
+    record_.evaluation_due = false;
+    save(evaluate_and_compare(), true);
   }
 
   /// True if this is the best evaluation so far.
@@ -515,7 +498,7 @@ class Trainer {
     result_.exposed_share = training_seconds_ > 0 ? exposed_seconds_ / training_seconds_ : 0;
     result_.wait_share = training_seconds_ > 0 ? train_.wait_seconds() / training_seconds_ : 0;
     if (trace_) write_trace();
-    result_.energy = energy_of_all_nodes();
+    result_.energy = energy_->of_all_nodes();
     result_.samples = samples_;
     result_.ranks = gather(step_times_.quantiles(), context_.comm, context_.stream);
     if (context_.layout.rank == 0 && record_.step > result_.resumed_from)
@@ -551,7 +534,7 @@ class Trainer {
   double training_seconds_ = 0;  // trained by this process
   double samples_ = 0, communication_seconds_ = 0, exposed_seconds_ = 0;
   double mean_loss_ = 0, rate_ = 0;
-  std::optional<EnergyMeter> meter_;
+  std::optional<RunEnergy> energy_;
   double joules_before_ = 0, samples_before_ = 0;  // at the end of the last epoch
   std::optional<Trace> trace_;
   std::int64_t traced_steps_ = 0;

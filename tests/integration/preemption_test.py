@@ -36,6 +36,19 @@ def test_signal_to_one_of_two_ranks_saves_a_checkpoint_and_the_run_goes_on_with_
     assert_same_checkpoint(t.newest("whole"), t.newest("parts"))
 
 
+def test_evaluation_that_a_preempted_run_had_no_time_for_is_made_up_for(t):
+    h5py()
+    config = t.config(NETWORK + SGD + LONG + f"evaluate-steps = 1\ndata = {t.images()}\n")
+    whole, parts = (["train", config, "--output", t.path(output)] for output in ("whole", "parts"))
+    t.run(*whole)
+    preempt(t, parts, 0, 60)
+    t.run(*parts)
+    assert_same_checkpoint(t.newest("whole"), t.newest("parts"))
+    evaluations = [[line for line in results_in_metrics(t.path(output, "metrics.jsonl")) if line["split"] == "test"]
+                   for output in ("whole", "parts")]
+    assert evaluations[0] == evaluations[1] and len(evaluations[0]) == 520, [len(e) for e in evaluations]
+
+
 def test_signals_are_a_setting(t):
     config = t.config(NETWORK + SGD + LONG + f"stop-signals = USR2\ndata = {t.images()}\n")
     preempt(t, ["train", config, "--output", t.path("parts")], 0, 20, number=signal.SIGUSR2)
