@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <exception>
 #include <string>
@@ -67,6 +67,12 @@ ExitCode run(MpiRuntime& mpi, const std::vector<std::string>& arguments) {
     if (matches) return c.run(mpi, Arguments(arguments).subspan(words.size()));
     names.emplace_back(c.name);
   }
+  std::vector<std::string> longer;  // commands of two words, of which the first was given
+  for (const std::string& name : names)
+    if (name.starts_with(arguments[0] + " ")) longer.push_back(name);
+  if (!longer.empty())
+    throw ConfigError(fmt::format("command line: '{}' is not a whole command: expected {}",
+                                  arguments[0], fmt::join(longer, " or ")));
   throw ConfigError(fmt::format("command line: there is no command '{}'; the nearest is '{}'",
                                 arguments[0], nearest(arguments[0], names)));
 }

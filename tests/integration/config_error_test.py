@@ -69,6 +69,7 @@ def test_missing_files_and_words_are_named(t):
     t.run("train", t.path("none.cfg"), code=2).says(r"none\.cfg.*No such file")
     t.run("train", code=2).says("--data")
     t.run("trian", code=2).says("there is no command 'trian'; the nearest is 'train'")
+    t.run("data", code=2).says("'data' is not a whole command: expected data import or data info")
     t.run("train", "a.cfg", "b.cfg", code=2).says("b.cfg")
     t.run("predict", "--data", t.path("images.h5"), "--output", t.path("out"), code=2).says("--checkpoint")
     t.run("data", "import", "idx", t.path("images_idx"), code=2).says("--output")
