@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include "device/stream.hpp"
 
@@ -15,8 +16,8 @@ constexpr std::size_t align_up(std::size_t size_bytes,
   return (size_bytes + alignment - 1) / alignment * alignment;
 }
 
-/// Owns size_bytes of uninitialised memory, aligned to 256 bytes, freed in order on the stream it was made on.
-/// Move-only; a moved-from buffer is empty.
+/// Owns size_bytes of uninitialised memory of a stream's device, aligned to 256 bytes, freed in the order of that stream,
+/// which outlives it. Move-only; a moved-from buffer is empty.
 class Buffer {
  public:
   Buffer() noexcept = default;
@@ -33,9 +34,40 @@ class Buffer {
   std::size_t size_bytes() const noexcept { return size_bytes_; }
 
  private:
+  void release() noexcept;
+
   std::byte* data_ = nullptr;
   std::size_t size_bytes_ = 0;
+  Stream* stream_ = nullptr;  // of a device with a backend
 };
+
+/// Owns host memory from which and to which a device copies without staging. Move-only.
+class PinnedBuffer {
+ public:
+  PinnedBuffer() noexcept = default;
+  /// Throws    OutOfMemory.
+  PinnedBuffer(std::size_t size_bytes, Device device);
+  PinnedBuffer(PinnedBuffer&& other) noexcept;
+  PinnedBuffer& operator=(PinnedBuffer&& other) noexcept;
+  PinnedBuffer(const PinnedBuffer&) = delete;
+  PinnedBuffer& operator=(const PinnedBuffer&) = delete;
+  ~PinnedBuffer();
+
+  std::byte* data() const noexcept { return data_; }
+  std::size_t size_bytes() const noexcept { return size_bytes_; }
+
+ private:
+  void release() noexcept;
+
+  std::byte* data_ = nullptr;
+  std::size_t size_bytes_ = 0;
+  DeviceBackend* backend_ = nullptr;
+};
+
+/// Copies between the host and the stream's device, in the order of the stream. What lies in a PinnedBuffer has to stay until
+/// the stream has come past; other host memory is free when upload() returns, and holds the bytes when download() does.
+void upload(std::span<const std::byte> host, std::byte* device, Stream& stream);
+void download(const std::byte* device, std::span<std::byte> host, Stream& stream);
 
 /// Scratch memory that several plans share: it only ever grows, and what it held is lost when it does.
 class Workspace {

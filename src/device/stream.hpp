@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
+
 #include "device/device.hpp"
 
 namespace phalanx {
@@ -9,18 +11,39 @@ namespace phalanx {
 /// Not thread-safe: one thread enqueues at a time. Neither copied nor moved: buffers keep its address and die first.
 class Stream {
  public:
-  /// Throws    Unsupported if this build has no such device.
+  /// Throws    Unsupported if the device is no CPU and has no backend; DeviceError.
   explicit Stream(Device device);
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
-  ~Stream() = default;
+  ~Stream();
 
   Device device() const noexcept { return device_; }
   /// The host waits for all work enqueued so far; asynchronous errors are thrown here.
-  void synchronize() {}
+  void synchronize();
+  /// Of the backend, for kernels; null on the CPU.
+  void* handle() const noexcept { return handle_; }
 
  private:
   Device device_;
+  void* handle_ = nullptr;
+};
+
+/// A place in a stream that other streams of the same device can wait for. On the CPU there is nothing to wait for.
+class Event {
+ public:
+  explicit Event(Device device);
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  ~Event();
+
+  /// All work enqueued on the stream so far.
+  void record(Stream& stream);
+  /// What is enqueued on the stream from now on waits for what was recorded last.
+  void hold(Stream& stream) const;
+
+ private:
+  Device device_;
+  void* handle_ = nullptr;
 };
 
 }  // namespace phalanx

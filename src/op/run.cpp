@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/text.hpp"
+#include "device/backend.hpp"
 #include "op/op.hpp"
 
 namespace phalanx {
@@ -44,9 +45,14 @@ const OpSpec& find_operator(std::string_view name) {
 }
 
 const DeviceKernels& kernels_for(const OpSpec& op, Device device) {
-  if (device.kind != DeviceKind::kCpu || op.cpu.forward == nullptr)
+  const auto* kernels = &op.cpu;
+  if (device.kind != DeviceKind::kCpu)
+    kernels = device.backend == nullptr
+                  ? nullptr
+                  : static_cast<const DeviceKernels*>(device.backend->kernels(op.name));
+  if (kernels == nullptr || kernels->forward == nullptr)
     throw Unsupported(fmt::format("operator '{}' has no kernel on {}", op.name, name(device.kind)));
-  return op.cpu;
+  return *kernels;
 }
 
 void run_forward(const OpSpec& op, const Attributes& attributes, Inputs in, Outputs out,

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace phalanx {
+
+/// What is known of one GPU.
+struct GpuInfo {
+  std::string name;
+  std::string
+      bus_id;  ///< PCI: the same for all ranks that see this GPU, whatever its index is to them
+  std::size_t memory_bytes = 0, free_bytes = 0;
+  int major = 0, minor = 0;  ///< compute capability
+};
+
+/// The half of the program that runs on GPUs: one shared library, opened when a GPU is first asked for, so that a run on CPUs
+/// pays nothing for it. Streams, events and memory are handles of the library.
+///
+/// Threads   as Stream: one thread per stream; different streams by different threads.
+/// Throws    DeviceError that names the call and what was enqueued last; OutOfMemory.
+class DeviceBackend {
+ public:
+  /// Changes with every member of this class or of the kernels' table.
+  static constexpr int kVersion = 1;
+  virtual ~DeviceBackend() = default;
+
+  /// GPUs that this process sees; 0 without a driver.
+  virtual int count() const noexcept = 0;
+  virtual std::string why_none() const = 0;  ///< in a few words, if count() is 0
+  virtual GpuInfo info(int index) const = 0;
+
+  virtual void* make_stream(int index) = 0;
+  virtual void destroy_stream(void* stream) noexcept = 0;
+  virtual void synchronize(void* stream) = 0;
+  virtual void* make_event(int index) = 0;
+  virtual void destroy_event(void* event) noexcept = 0;
+  virtual void record(void* event, void* stream) = 0;  ///< all work enqueued on the stream so far
+  virtual void wait(void* stream, void* event) = 0;    ///< later work on the stream, for the event
+
+  /// In the order of the stream, in which it is freed as well.
+  virtual std::byte* allocate(std::size_t size_bytes, void* stream) = 0;
+  virtual void free(std::byte* memory, void* stream) noexcept = 0;
+  /// Host memory that copies to and from the device need not stage.
+  virtual std::byte* allocate_pinned(std::size_t size_bytes) = 0;
+  virtual void free_pinned(std::byte* memory) noexcept = 0;
+  /// Pinned host memory has to stay as it is until the stream has come past; from other memory the call copies first.
+  virtual void upload(const std::byte* host, std::byte* device, std::size_t size_bytes,
+                      void* stream) = 0;
+  virtual void download(const std::byte* device, std::byte* host, std::size_t size_bytes,
+                        void* stream) = 0;
+  virtual void copy(const std::byte* from, std::byte* to, std::size_t size_bytes, void* stream) = 0;
+
+  /// The operator's kernels, a `const DeviceKernels*` of op/op.hpp; null: it has none here.
+  virtual const void* kernels(std::string_view operator_name) const noexcept = 0;
+};
+
+/// Opens a backend and keeps it. Outlives every Device, Stream and Buffer that uses it.
+class LoadedBackend {
+ public:
+  /// `library`: path, or a name that the dynamic linker finds.
+  /// Throws    Unsupported naming the library and the reason: it cannot be opened, is none, or is of another version.
+  explicit LoadedBackend(const std::string& library);
+  LoadedBackend(const LoadedBackend&) = delete;
+  LoadedBackend& operator=(const LoadedBackend&) = delete;
+  ~LoadedBackend();
+
+  DeviceBackend& get() const noexcept { return *backend_; }
+
+ private:
+  void* library_ = nullptr;
+  std::unique_ptr<DeviceBackend> backend_;
+};
+
+/// What a backend's library exports under this name: makes the backend, or returns null for another version.
+using MakeBackend = DeviceBackend* (*)(int version);
+inline constexpr const char* kMakeBackend = "phalanx_make_backend";
+
+}  // namespace phalanx

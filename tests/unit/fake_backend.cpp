@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// A backend whose device is host memory. It notes every call in the environment variable PHALANX_FAKE_BACKEND_CALLS, so that
+// a test can see them across the border of the library.
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <set>
+#include <string>
+
+#include "core/error.hpp"
+#include "device/backend.hpp"
+#include "op/op.hpp"
+
+namespace phalanx {
+namespace {
+
+void note(const std::string& call) {
+  const char* before = std::getenv("PHALANX_FAKE_BACKEND_CALLS");
+  const std::string calls = before == nullptr ? "" : std::string(before) + " ";
+  setenv("PHALANX_FAKE_BACKEND_CALLS", (calls + call).c_str(), 1);
+}
+
+class FakeBackend final : public DeviceBackend {
+ public:
+  ~FakeBackend() override { note(memory_.empty() ? "end" : "end-with-memory-left"); }
+  int count() const noexcept override { return 2; }
+  std::string why_none() const override { return {}; }
+  GpuInfo info(int index) const override {
+    return {.name = "fake", .bus_id = fmt::format("0000:0{}:00.0", index), .memory_bytes = 1000};
+  }
+  void* make_stream(int index) override {
+    note(fmt::format("stream-on-{}", index));
+    return this;
+  }
+  void destroy_stream(void*) noexcept override { note("stream-ends"); }
+  void synchronize(void*) override { note("synchronize"); }
+  void* make_event(int) override { return this; }
+  void destroy_event(void*) noexcept override {}
+  void record(void*, void*) override { note("record"); }
+  void wait(void*, void*) override { note("wait"); }
+  std::byte* allocate(std::size_t size_bytes, void*) override {
+    if (size_bytes > info(0).memory_bytes)
+      throw OutOfMemory(fmt::format("no {} bytes on the fake device", size_bytes));
+    note("allocate");
+    auto* memory = static_cast<std::byte*>(::operator new(size_bytes));
+    memory_.insert(memory);
+    return memory;
+  }
+  void free(std::byte* memory, void*) noexcept override {
+    note(memory_.erase(memory) == 1 ? "free" : "free-of-foreign-memory");
+    ::operator delete(memory);
+  }
+  std::byte* allocate_pinned(std::size_t size_bytes) override {
+    note("allocate-pinned");
+    return static_cast<std::byte*>(::operator new(size_bytes));
+  }
+  void free_pinned(std::byte* memory) noexcept override {
+    note("free-pinned");
+    ::operator delete(memory);
+  }
+  void upload(const std::byte* host, std::byte* device, std::size_t size, void*) override {
+    note("upload");
+    std::memcpy(device, host, size);
+  }
+  void download(const std::byte* device, std::byte* host, std::size_t size, void*) override {
+    note("download");
+    std::memcpy(host, device, size);
+  }
+  void copy(const std::byte* from, std::byte* to, std::size_t size, void*) override {
+    std::memmove(to, from, size);
+  }
+  const void* kernels(std::string_view operator_name) const noexcept override {
+    static const DeviceKernels relu{.forward = [](OpContext&, Inputs, Outputs) { note("relu"); }};
+    return operator_name == "relu" ? &relu : nullptr;
+  }
+
+ private:
+  std::set<std::byte*> memory_;
+};
+
+}  // namespace
+}  // namespace phalanx
+
+extern "C" phalanx::DeviceBackend* phalanx_make_backend(int version) {
+  return version == phalanx::DeviceBackend::kVersion ? new phalanx::FakeBackend : nullptr;
+}
