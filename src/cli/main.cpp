@@ -27,6 +27,7 @@ constexpr Command kCommands[] = {
     {"predict", predict_command, "predict a whole data set on all ranks, into one file"},
     {"inspect", inspect_command,
      "what is in a checkpoint or a configured model: layers, memory plan, flops"},
+    {"devices", devices_command, "what each rank computes on: cores, GPUs, and why there are none"},
     {"bench allreduce", bench_all_reduce_command,
      "time the sums over ranks against MPI_Allreduce and against a copy"},
 };

@@ -3,6 +3,9 @@
 
 #include <dlfcn.h>
 
+#include <filesystem>
+#include <utility>
+
 #include "core/error.hpp"
 
 namespace phalanx {
@@ -20,6 +23,22 @@ LoadedBackend::LoadedBackend(const std::string& library)
           ? fmt::format("{} is no backend: it has no function {}", library, kMakeBackend)
           : fmt::format("the backend {} was built for another version than {}", library,
                         DeviceBackend::kVersion));
+}
+
+CudaBackendResult open_cuda_backend() {
+  void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+  if (driver == nullptr) return {nullptr, "this machine has no NVIDIA driver"};
+  dlclose(driver);
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  for (const auto& folder : {program.parent_path(), program.parent_path().parent_path() / "lib"}) {
+    const std::filesystem::path library = folder / "libphalanx_cuda.so";
+    if (!std::filesystem::exists(library, error)) continue;
+    auto backend = std::make_unique<LoadedBackend>(library.string());
+    if (backend->get().count() > 0) return {std::move(backend), {}};
+    return {nullptr, backend->get().why_none()};
+  }
+  return {nullptr, "this build has no CUDA backend"};
 }
 
 LoadedBackend::~LoadedBackend() {

@@ -75,6 +75,15 @@ class LoadedBackend {
   std::unique_ptr<DeviceBackend> backend_;
 };
 
+/// What open_cuda_backend found.
+struct CudaBackendResult {
+  std::unique_ptr<LoadedBackend> backend;  ///< with at least one GPU; null if there is none
+  std::string why_none;                    ///< in a few words
+};
+/// The CUDA half of this program, libphalanx_cuda.so beside it or in ../lib, if this machine has a driver and a GPU. Without a
+/// driver nothing large is opened.
+CudaBackendResult open_cuda_backend();
+
 /// What a backend's library exports under this name: makes the backend, or returns null for another version.
 using MakeBackend = DeviceBackend* (*)(int version);
 inline constexpr const char* kMakeBackend = "phalanx_make_backend";

@@ -125,5 +125,11 @@ def test_ragged_last_batch_weighs_by_samples(t):
         assert_close_parameters(t, "one", f"on_{ranks}", 1e-4)
 
 
+def test_devices_says_of_every_rank_what_it_computes_on(t):
+    text = t.run("devices", ranks=2).text
+    ranks = re.findall(r"rank (\d) on \S+: \d+ cores; (no GPU: .+|takes GPU \d+)", text)
+    assert [rank for rank, _ in ranks] == ["0", "1"], text
+
+
 if __name__ == "__main__":
     run_tests(globals())

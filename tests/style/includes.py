@@ -33,6 +33,7 @@ PLACES = [
     (r"spdlog/.*", ("src/core/log.cpp",)),
     (r"nlohmann/.*", ("*.cpp",)),
     (r"mpi\.h", ("src/comm/*.cpp",) + _PROOF),
+    (r"cuda_runtime_api\.h", ("src/device/cuda/*",)),
     (r"omp\.h", ("src/cli/*.cpp", "kernels/*_cpu.cpp", "kernels/common/onednn.hpp") + _PROOF),
     (r"oneapi/dnnl/.*|dnnl.*", ("kernels/*_cpu.cpp", "kernels/common/*") + _PROOF),
     (r"hdf5\.h", ("src/formats/*.cpp", "src/data/*.cpp", "tests/*")),
