@@ -35,10 +35,10 @@ say "testing"
 ctest --preset release "$@"
 
 if [ "$quick" = no ] && [ $# -eq 0 ]; then
-  say "AddressSanitizer and UBSan: unit tests and operators"
-  build asan unit_tests thread_tests operators_test fuzzers
+  say "AddressSanitizer and UBSan: unit tests, operators, emulated CUDA"
+  build asan unit_tests thread_tests operators_test fuzzers simt_tests
   ctest --preset asan
-  say "ThreadSanitizer: what uses threads"
-  build tsan thread_tests
+  say "ThreadSanitizer: what uses threads, emulated CUDA"
+  build tsan thread_tests simt_tests
   ctest --preset tsan
 fi

@@ -30,6 +30,8 @@ PLACES = [
     (r"[a-z_]+", ("*",)),  # the standard library
     (r"fmt/.*", ("*",)),
     (r"(dlfcn|unistd|fcntl|sched|stdlib|time|signal|termios|netdb|pthread|immintrin|poll)\.h|(sys|linux)/.*", ("*.cpp",)),
+    (r"cuda_\w+\.h", ("kernels/simt/*.hpp",)),
+    (r"sanitizer/.*|ucontext\.h", ("kernels/simt/*.cpp",)),
     (r"spdlog/.*", ("src/core/log.cpp",)),
     (r"nlohmann/.*", ("*.cpp",)),
     (r"mpi\.h", ("src/comm/*.cpp",) + _PROOF),
@@ -69,7 +71,9 @@ def _may_include(path, target):
     if target_folder == folder and target_top == top:
         return True
     if top == "kernels":
-        return target_folder in (KERNELS if target_top == "src" else {"common"})
+        if folder == "simt":
+            return False  # nvcc reads it, and needs nothing else
+        return target_folder in (KERNELS if target_top == "src" else {"common", "simt"})
     return target_top == "src" and target_folder in ALLOWED.get(folder, set())
 
 
@@ -84,7 +88,7 @@ def _resolve(path, header, tree):
 def includes_point_downwards(tree):
     """Every #include of ours follows the table of folders."""
     found = []
-    for path, text in matching(tree, "src/*.?pp", "kernels/*.?pp"):
+    for path, text in matching(tree, "src/*.?pp", "kernels/*.?pp", "kernels/*.cu"):
         top, folder = _owner(path)
         if top == "src" and folder not in ALLOWED:
             found.append(f"{path}: the folder src/{folder} has no row in ALLOWED of tests/style/includes.py")
@@ -99,7 +103,8 @@ def includes_point_downwards(tree):
 def libraries_stay_in_their_place(tree):
     """A header of another library stands only where the table of places says."""
     found = []
-    for path, text in matching(tree, "src/*.?pp", "kernels/*.?pp", "tests/*.?pp", "benchmarks/*.?pp"):
+    for path, text in matching(tree, "src/*.?pp", "kernels/*.?pp", "kernels/*.cu", "tests/*.?pp", "tests/*.cu",
+                               "benchmarks/*.?pp"):
         for line, header in includes(text):
             if _resolve(path, header, tree):
                 continue

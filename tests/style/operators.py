@@ -9,11 +9,11 @@ OPTIONAL = ("{op}_cuda.cu", "{op}.md")
 
 
 def operators_are_whole(tree):
-    """Every folder of kernels/ but common has its files, its documented constant and its line."""
+    """Every folder of kernels/ but common and simt has its files, its documented constant and its line."""
     found = []
     listed = re.findall(r"^add_operator\((\w+)\)", tree.get("kernels/CMakeLists.txt", ""), re.MULTILINE)
     paths = [path.split("/") for path, _ in matching(tree, "kernels/*/*")]
-    folders = sorted({parts[1] for parts in paths} - {"common"})
+    folders = sorted({parts[1] for parts in paths} - {"common", "simt"})
     if listed != sorted(set(listed)):
         found.append("kernels/CMakeLists.txt: the add_operator lines are not alphabetical, or one stands twice")
     found += [f"kernels/CMakeLists.txt: add_operator({op}) has no folder" for op in listed if op not in folders]
@@ -35,7 +35,7 @@ def operators_are_whole(tree):
 
 def _names(lists, name):
     """Whether a CMakeLists.txt names a source: whole, without its ending, or as fuzz_${parser}.cpp in a loop over parsers."""
-    stem = name.rsplit("/", 1)[-1].removesuffix(".cpp")
+    stem = name.rsplit("/", 1)[-1].removesuffix(".cpp").removesuffix(".cu")
     if re.search(rf"(?<!\w)({re.escape(name)}|{re.escape(stem)})\b", lists):
         return True
     for begin, end in re.findall(r"(\w+)\$\{\w+\}(\w*)\.cpp", lists):
@@ -46,9 +46,10 @@ def _names(lists, name):
 
 
 def sources_are_built(tree):
-    """Every .cpp is named in the nearest CMakeLists.txt (an operator's by its add_operator line)."""
+    """Every .cpp, and .cu of the tests, is named in the nearest CMakeLists.txt (an operator's by its add_operator line)."""
     found = []
-    for path, _ in matching(tree, "src/*.cpp", "kernels/common/*.cpp", "tests/*.cpp", "benchmarks/*.cpp"):
+    for path, _ in matching(tree, "src/*.cpp", "kernels/common/*.cpp", "kernels/simt/*.cpp", "tests/*.cpp", "tests/*.cu",
+                            "benchmarks/*.cpp"):
         parts = path.split("/")
         folders = ["/".join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
         folder = next((folder for folder in folders if f"{folder}/CMakeLists.txt" in tree), None)

@@ -47,6 +47,9 @@ class PlantedViolations(unittest.TestCase):
                              ("src/graph/plan.hpp", "train/trainer.hpp"),
                              ("kernels/common/view.hpp", "relu/relu.hpp"),
                              ("kernels/gelu/gelu.cpp", "relu/relu.hpp"),
+                             ("kernels/simt/device.hpp", "core/error.hpp"),
+                             ("kernels/simt/device.hpp", "common/unary.hpp"),
+                             ("kernels/relu/relu_cuda.cu", "graph/graph.hpp"),
                              ("kernels/relu/relu_cpu.cpp", "graph/graph.hpp")):
             self.refuses(rule, path, f'#include "{header}"\n', f"{path}:1: ")
         self.refuses(rule, "src/core/log.cpp", "\n#  include  <graph/graph.hpp>\n", "log.cpp:2: src/core must not")
@@ -54,6 +57,8 @@ class PlantedViolations(unittest.TestCase):
         self.accepts(rule, "src/core/log.cpp", '// #include "graph/graph.hpp"\n/*\n#include "graph/graph.hpp"\n*/\n')
         self.accepts(rule, "src/cli/main.cpp", '#include "train/trainer.hpp"\n')
         self.accepts(rule, "tests/unit/a_test.cpp", '#include "relu/relu.hpp"\n')
+        self.accepts(lambda tree: rule(tree | {"kernels/simt/simt.hpp": SPDX}), "kernels/relu/relu_cuda.cu",
+                     '#include "simt/simt.hpp"\n')
 
     def test_libraries_out_of_place(self):
         rule = includes.libraries_stay_in_their_place
@@ -104,6 +109,18 @@ class PlantedViolations(unittest.TestCase):
             self.refuses(banned.license_lines, path, "#!/usr/bin/env bash\nset -e\n", "SPDX")
         self.refuses(banned.license_lines, "src/core/a.hpp", SPDX + "int f();\n", "#pragma once")
         self.accepts(banned.license_lines, "launch/a.sh", "#!/bin/bash\n# SPDX-License-Identifier: Apache-2.0\n")
+
+    def test_cuda_sources(self):
+        rule = banned.banned_constructs
+        self.refuses(rule, "kernels/relu/relu_cuda.cu", "void f() { g<<<1, 1>>>(); }\n", "bare launch")
+        self.refuses(rule, "kernels/relu/relu_cuda.cu", "__global__ void f(float* x) { atomicAdd(x, 1.0f); }\n", "float atomic")
+        self.refuses(rule, "kernels/simt/engine.hpp", "void f() { g<<<1, 1>>>(); }\n", "bare launch")
+        self.accepts(rule, "kernels/simt/simt.hpp", "void f() { g<<<1, 1>>>(); }\n")
+        self.refuses(banned.license_lines, "kernels/relu/relu_cuda.cu", "int f();\n", "SPDX")
+        self.refuses(mutable_globals.no_mutable_globals, "kernels/relu/relu_cuda.cu", "int calls = 0;\n", "is mutable")
+        self.refuses(operators.sources_are_built, "tests/simt/orphan.cu", "", "orphan.cu: no CMakeLists.txt")
+        self.refuses(includes.libraries_stay_in_their_place, "kernels/relu/relu_cuda.cu", "#include <cuda_bf16.h>\n",
+                     "may only stand in")
 
     def test_sizes(self):
         self.refuses(banned.sizes, "src/core/a.cpp", "x" * 129, "129 columns")

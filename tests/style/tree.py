@@ -5,7 +5,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 TEXT_FOLDERS = ("benchmarks", "cmake", "configs", "data", "docs", "kernels", "launch", "slurm", "src", "tests")
-TEXT_ENDINGS = (".cpp", ".hpp", ".in", ".py", ".sh", ".sbatch", ".cmake", ".cfg", ".json", ".md", ".txt")
+TEXT_ENDINGS = (".cpp", ".hpp", ".cu", ".in", ".py", ".sh", ".sbatch", ".cmake", ".cfg", ".json", ".md", ".txt")
 # A comment, a raw string, a string or a character, whichever begins first. An apostrophe within a number is no quote.
 _NO_CODE = re.compile(
     r"""//(?:\\\n|[^\n])*|/\*.*?\*/|R"(?P<mark>[^()\s]*)\(.*?\)(?P=mark)"|"(?:\\.|[^"\\\n])*"|"""
