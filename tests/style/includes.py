@@ -30,12 +30,12 @@ PLACES = [
     (r"[a-z_]+", ("*",)),  # the standard library
     (r"fmt/.*", ("*",)),
     (r"(dlfcn|unistd|fcntl|sched|stdlib|time|signal|termios|netdb|pthread|immintrin|poll)\.h|(sys|linux)/.*", ("*.cpp",)),
+    (r"cuda_runtime_api\.h", ("src/device/cuda/*",)),
     (r"cuda_\w+\.h", ("kernels/simt/*.hpp",)),
     (r"sanitizer/.*|ucontext\.h", ("kernels/simt/*.cpp",)),
     (r"spdlog/.*", ("src/core/log.cpp",)),
     (r"nlohmann/.*", ("*.cpp",)),
     (r"mpi\.h", ("src/comm/*.cpp",) + _PROOF),
-    (r"cuda_runtime_api\.h", ("src/device/cuda/*",)),
     (r"omp\.h", ("src/cli/*.cpp", "kernels/*_cpu.cpp", "kernels/common/onednn.hpp") + _PROOF),
     (r"oneapi/dnnl/.*|dnnl.*", ("kernels/*_cpu.cpp", "kernels/common/*") + _PROOF),
     (r"hdf5\.h", ("src/formats/*.cpp", "src/data/*.cpp", "tests/*")),
