@@ -86,8 +86,12 @@ class Bench {
         present[in.size()] = v.data != nullptr, in.push_back(v.type);
       for (const TensorView& v : out_)
         present[in.size() + out.size()] = v.data != nullptr, out.push_back(v.type);
-      state_ = make(attributes_, in, out, {present.get(), in.size()},
-                    {present.get() + in.size(), out.size()});
+      state_ = make({attributes_,
+                     in,
+                     out,
+                     {present.get(), in.size()},
+                     {present.get() + in.size(), out.size()},
+                     stream_.device()});
     }
     workspace_ = Buffer(state_ ? state_->workspace_bytes() : 0, stream_);
   }

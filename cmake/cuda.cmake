@@ -37,7 +37,11 @@ set(CMAKE_CUDA_EXTENSIONS OFF)
 set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # one runtime in a program, whoever else links it
 
 add_library(phalanx_cuda_flags INTERFACE)
-target_compile_options(phalanx_cuda_flags INTERFACE --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra)
+function(phalanx_cuda_options)
+  target_compile_options(phalanx_cuda_flags INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:${ARGN}>")
+endfunction()
+phalanx_cuda_options(--expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers
+                     -Xptxas=--warn-on-spills)
 if(PHALANX_WERROR)
-  target_compile_options(phalanx_cuda_flags INTERFACE --Werror=all-warnings)
+  phalanx_cuda_options(--Werror=all-warnings -Xptxas=--warning-as-error)  # a kernel that spills registers does not build
 endif()

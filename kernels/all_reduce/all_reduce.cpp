@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "all_reduce/all_reduce.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 
 void all_reduce_forward_cpu(OpContext& ctx, Inputs in, Outputs out);

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "average_pool/average_pool.hpp"
 
+#include <fmt/format.h>
+
 #include "common/window.hpp"
 
 namespace phalanx {
 
 void average_pool_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void average_pool_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> average_pool_prepare_backward_cpu(const Attributes&, Types, Types,
-                                                           std::span<const bool>,
-                                                           std::span<const bool>);
+std::unique_ptr<OpState> average_pool_prepare_backward_cpu(const PrepareArguments&);
 
 namespace {
 

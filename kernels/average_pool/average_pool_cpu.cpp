@@ -63,9 +63,8 @@ void average_pool_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   });
 }
 
-std::unique_ptr<OpState> average_pool_prepare_backward_cpu(const Attributes&, Types, Types out,
-                                                           std::span<const bool>,
-                                                           std::span<const bool>) {
+std::unique_ptr<OpState> average_pool_prepare_backward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   return std::make_unique<PlaneOfSums>(out[0]);
 }
 

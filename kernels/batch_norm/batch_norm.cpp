@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "batch_norm/batch_norm.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 
 void batch_norm_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void batch_norm_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> batch_norm_prepare_cpu(const Attributes&, Types, Types,
-                                                std::span<const bool>, std::span<const bool>);
+std::unique_ptr<OpState> batch_norm_prepare_cpu(const PrepareArguments&);
 
 namespace {
 

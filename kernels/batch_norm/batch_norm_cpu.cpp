@@ -205,8 +205,8 @@ void backward(OpContext& ctx, const Channels& all, const T* x, const T* dy, Outp
 
 }  // namespace
 
-std::unique_ptr<OpState> batch_norm_prepare_cpu(const Attributes&, Types in, Types,
-                                                std::span<const bool>, std::span<const bool>) {
+std::unique_ptr<OpState> batch_norm_prepare_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   auto state = std::make_unique<State>();
   state->scratch_bytes =
       static_cast<std::size_t>(in[0].shape[1]) * kScratchPerChannel * sizeof(double);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/binary.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 namespace {
 
@@ -78,14 +80,13 @@ BroadcastWalk::BroadcastWalk(const TensorType& y, const TensorType& a, const Ten
   t_is_dense = t.shape.numel() == y.shape.numel() && t.channel_block == y.channel_block;
 }
 
-std::unique_ptr<OpState> binary_prepare_forward_cpu(const Attributes&, Types in, Types out,
-                                                    std::span<const bool>, std::span<const bool>) {
+std::unique_ptr<OpState> binary_prepare_forward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   return std::make_unique<BinaryForwardState>(BroadcastWalk(out[0], in[0], in[1], out[0]));
 }
 
-std::unique_ptr<OpState> binary_prepare_backward_cpu(const Attributes&, Types in, Types out,
-                                                     std::span<const bool> in_present,
-                                                     std::span<const bool> out_present) {
+std::unique_ptr<OpState> binary_prepare_backward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   const TensorType &dy = in[3], &a = in_present[0] ? in[0] : dy, &b = in_present[1] ? in[1] : dy;
   auto state = std::make_unique<BinaryBackwardState>();
   if (out_present[0]) state->to_da = std::make_unique<BroadcastWalk>(dy, a, b, out[0]);

@@ -67,12 +67,9 @@ struct BinaryBackwardState final : OpState {
   std::size_t workspace_bytes() const noexcept override { return sum_bytes; }
 };
 
-std::unique_ptr<OpState> binary_prepare_forward_cpu(const Attributes&, Types in, Types out,
-                                                    std::span<const bool>, std::span<const bool>);
+std::unique_ptr<OpState> binary_prepare_forward_cpu(const PrepareArguments&);
 /// in: a, b, y, dy, of which dy alone must be present; out: da, db.
-std::unique_ptr<OpState> binary_prepare_backward_cpu(const Attributes&, Types in, Types out,
-                                                     std::span<const bool> in_present,
-                                                     std::span<const bool> out_present);
+std::unique_ptr<OpState> binary_prepare_backward_cpu(const PrepareArguments&);
 
 /// y may overwrite an operand of its own type.
 inline constexpr AliasRule kBinaryAliases[] = {{0, 0, AliasKind::kMay}, {0, 1, AliasKind::kMay}};

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "conv/conv.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 
 void conv_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void conv_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> conv_prepare_forward_cpu(const Attributes&, Types, Types,
-                                                  std::span<const bool>, std::span<const bool>);
-std::unique_ptr<OpState> conv_prepare_backward_cpu(const Attributes&, Types, Types,
-                                                   std::span<const bool>, std::span<const bool>);
+std::unique_ptr<OpState> conv_prepare_forward_cpu(const PrepareArguments&);
+std::unique_ptr<OpState> conv_prepare_backward_cpu(const PrepareArguments&);
 void conv_choose_layout_cpu(const Attributes&, Types, Types, std::span<std::int64_t>,
                             std::span<std::int64_t>);
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
 #include <optional>
 #include <string_view>
 
@@ -366,9 +368,8 @@ void conv_choose_layout_cpu(const Attributes& attributes, Types in, Types out,
   }
 }
 
-std::unique_ptr<OpState> conv_prepare_forward_cpu(const Attributes& attributes, Types in, Types out,
-                                                  std::span<const bool> in_present,
-                                                  std::span<const bool>) {
+std::unique_ptr<OpState> conv_prepare_forward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   if (in[0].shape[0] == 0) return nullptr;
   const bool has_bias = in.size() == 3 && in_present[2];
   return std::make_unique<ForwardState>(Problem(attributes, in[0], in[1], out[0], has_bias));
@@ -382,9 +383,8 @@ void conv_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
             ctx.workspace.data());
 }
 
-std::unique_ptr<OpState> conv_prepare_backward_cpu(const Attributes& attributes, Types in,
-                                                   Types out, std::span<const bool>,
-                                                   std::span<const bool> out_present) {
+std::unique_ptr<OpState> conv_prepare_backward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   // in: x, w, b, y, dy (without b if the layer has none); out: dx, dw, db
   if (in[0].shape[0] == 0) return nullptr;
   const bool has_db = out.size() == 3 && out_present[2];

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dropout/dropout.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 
 void dropout_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void dropout_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> dropout_prepare_forward_cpu(const Attributes&, Types, Types,
-                                                     std::span<const bool>, std::span<const bool>);
-std::unique_ptr<OpState> dropout_prepare_backward_cpu(const Attributes&, Types, Types,
-                                                      std::span<const bool>, std::span<const bool>);
+std::unique_ptr<OpState> dropout_prepare_forward_cpu(const PrepareArguments&);
+std::unique_ptr<OpState> dropout_prepare_backward_cpu(const PrepareArguments&);
 
 std::uint32_t dropout_threshold(const Attributes& attributes) {
   const double ratio = attributes.get_float("ratio", 0.5);

@@ -132,14 +132,13 @@ struct State final : OpState {
 
 }  // namespace
 
-std::unique_ptr<OpState> dropout_prepare_forward_cpu(const Attributes&, Types in, Types,
-                                                     std::span<const bool>, std::span<const bool>) {
+std::unique_ptr<OpState> dropout_prepare_forward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   return std::make_unique<State>(in[0]);
 }
 
-std::unique_ptr<OpState> dropout_prepare_backward_cpu(const Attributes&, Types, Types out,
-                                                      std::span<const bool>,
-                                                      std::span<const bool>) {
+std::unique_ptr<OpState> dropout_prepare_backward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   return std::make_unique<State>(out[0]);
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gelu/gelu.hpp"
 
+#include <fmt/format.h>
+
 #include "common/unary.hpp"
 
 namespace phalanx {

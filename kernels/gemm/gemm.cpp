@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gemm/gemm.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 
 void gemm_forward_shards_cpu(OpContext&, std::span<const Inputs>, std::span<const Outputs>);
 void gemm_backward_shards_cpu(OpContext&, std::span<const Inputs>, std::span<const Outputs>);
-std::unique_ptr<OpState> gemm_prepare_forward_shards_cpu(const Attributes&, Types, Types,
-                                                         std::span<const bool>,
-                                                         std::span<const bool>);
-std::unique_ptr<OpState> gemm_prepare_backward_shards_cpu(const Attributes&, Types, Types,
-                                                          std::span<const bool>,
-                                                          std::span<const bool>);
+std::unique_ptr<OpState> gemm_prepare_forward_shards_cpu(const PrepareArguments&);
+std::unique_ptr<OpState> gemm_prepare_backward_shards_cpu(const PrepareArguments&);
 void gemm_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void gemm_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> gemm_prepare_forward_cpu(const Attributes&, Types, Types,
-                                                  std::span<const bool>, std::span<const bool>);
-std::unique_ptr<OpState> gemm_prepare_backward_cpu(const Attributes&, Types, Types,
-                                                   std::span<const bool>, std::span<const bool>);
+std::unique_ptr<OpState> gemm_prepare_forward_cpu(const PrepareArguments&);
+std::unique_ptr<OpState> gemm_prepare_backward_cpu(const PrepareArguments&);
 
 GemmSizes gemm_sizes(const Attributes& attributes, const Shape& a, const Shape& b) {
   GemmSizes s{};

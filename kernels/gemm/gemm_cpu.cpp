@@ -93,9 +93,8 @@ void sum_into_c(const GemmSizes& s, const T* dy, const TensorView& dc, bool add)
 
 }  // namespace
 
-std::unique_ptr<OpState> gemm_prepare_forward_cpu(const Attributes& attributes, Types in, Types out,
-                                                  std::span<const bool> in_present,
-                                                  std::span<const bool>) {
+std::unique_ptr<OpState> gemm_prepare_forward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   const GemmSizes s = gemm_sizes(attributes, in[0].shape, in[1].shape);
   auto state = std::make_unique<ForwardState>();
   if (s.m == 0 || s.n == 0 || s.k == 0) return state;
@@ -135,9 +134,8 @@ void gemm_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   });
 }
 
-std::unique_ptr<OpState> gemm_prepare_backward_cpu(const Attributes& attributes, Types in,
-                                                   Types out, std::span<const bool>,
-                                                   std::span<const bool> out_present) {
+std::unique_ptr<OpState> gemm_prepare_backward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   // in: a, b, c, y, dy (a dense layer without bias has no c); out: da, db, dc
   const GemmSizes s = gemm_sizes(attributes, in[0].shape, in[1].shape);
   const DType type = in.back().dtype;
@@ -216,9 +214,8 @@ auto collect(const Lists& lists, Get get) {
 
 }  // namespace
 
-std::unique_ptr<OpState> gemm_prepare_forward_shards_cpu(const Attributes& attributes, Types in,
-                                                         Types out, std::span<const bool>,
-                                                         std::span<const bool>) {
+std::unique_ptr<OpState> gemm_prepare_forward_shards_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   const GemmSizes s = gemm_sizes(attributes, in[0].shape, in[1].shape);
   if (!is_dense_layer(s)) return nullptr;
   auto state = std::make_unique<ShardsState>();
@@ -238,9 +235,8 @@ void gemm_forward_shards_cpu(OpContext& ctx, std::span<const Inputs> in,
     with_float_type(o[0].type.dtype, [&]<class T>() { add_c(s, c, o[0].as<T>()); });
 }
 
-std::unique_ptr<OpState> gemm_prepare_backward_shards_cpu(const Attributes& attributes, Types in,
-                                                          Types out, std::span<const bool>,
-                                                          std::span<const bool> out_present) {
+std::unique_ptr<OpState> gemm_prepare_backward_shards_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   const GemmSizes s = gemm_sizes(attributes, in[0].shape, in[1].shape);
   const bool has_parameters = out_present[1] && out[1].dtype == DType::kF32;
   if (!is_dense_layer(s) || !has_parameters) return nullptr;

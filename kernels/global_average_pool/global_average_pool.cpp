@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "global_average_pool/global_average_pool.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 
 void global_average_pool_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void global_average_pool_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> global_average_pool_prepare_forward_cpu(const Attributes&, Types, Types,
-                                                                 std::span<const bool>,
-                                                                 std::span<const bool>);
+std::unique_ptr<OpState> global_average_pool_prepare_forward_cpu(const PrepareArguments&);
 
 namespace {
 

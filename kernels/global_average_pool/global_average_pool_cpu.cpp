@@ -15,9 +15,8 @@ struct ForwardState final : OpState {
 
 }  // namespace
 
-std::unique_ptr<OpState> global_average_pool_prepare_forward_cpu(const Attributes&, Types in, Types,
-                                                                 std::span<const bool>,
-                                                                 std::span<const bool>) {
+std::unique_ptr<OpState> global_average_pool_prepare_forward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   auto state = std::make_unique<ForwardState>();
   state->sums_bytes = static_cast<std::size_t>(in[0].channel_block) * sizeof(double);
   return state;

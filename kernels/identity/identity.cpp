@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "identity/identity.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 
 void identity_forward_cpu(OpContext& ctx, Inputs in, Outputs out);

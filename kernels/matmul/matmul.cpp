@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "matmul/matmul.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 
 void matmul_forward_cpu(OpContext& ctx, Inputs in, Outputs out);
 void matmul_backward_cpu(OpContext& ctx, Inputs in, Outputs out);
-std::unique_ptr<OpState> matmul_prepare_forward_cpu(const Attributes&, Types, Types,
-                                                    std::span<const bool>, std::span<const bool>);
-std::unique_ptr<OpState> matmul_prepare_backward_cpu(const Attributes&, Types, Types,
-                                                     std::span<const bool>, std::span<const bool>);
+std::unique_ptr<OpState> matmul_prepare_forward_cpu(const PrepareArguments&);
+std::unique_ptr<OpState> matmul_prepare_backward_cpu(const PrepareArguments&);
 
 namespace {
 

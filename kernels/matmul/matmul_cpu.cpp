@@ -131,8 +131,8 @@ Gradient gradient_of(const MatmulSizes& s, const Batches& batches, const Shape& 
 
 }  // namespace
 
-std::unique_ptr<OpState> matmul_prepare_forward_cpu(const Attributes&, Types in, Types out,
-                                                    std::span<const bool>, std::span<const bool>) {
+std::unique_ptr<OpState> matmul_prepare_forward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   const MatmulSizes s = matmul_sizes(in[0].shape, in[1].shape);
   auto state = std::make_unique<ForwardState>();
   if (is_empty(s)) return state;
@@ -152,9 +152,8 @@ void matmul_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
     zero(out[0]);
 }
 
-std::unique_ptr<OpState> matmul_prepare_backward_cpu(const Attributes&, Types in, Types out,
-                                                     std::span<const bool>,
-                                                     std::span<const bool> out_present) {
+std::unique_ptr<OpState> matmul_prepare_backward_cpu(const PrepareArguments& given) {
+  const auto& [attributes, in, out, in_present, out_present, device] = given;
   const MatmulSizes s = matmul_sizes(in[0].shape, in[1].shape);
   auto state = std::make_unique<BackwardState>();
   if (is_empty(s)) return state;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "reshape/reshape.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 
 void reshape_forward_cpu(OpContext& ctx, Inputs in, Outputs out);

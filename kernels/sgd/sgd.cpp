@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sgd/sgd.hpp"
 
+#include <fmt/format.h>
+
 #include "common/optimizer.hpp"
 
 namespace phalanx {

@@ -115,6 +115,20 @@ struct Launch {
   std::function<void()> kernel;
 };
 
+/// Work in the order in which it was added, done when its owner says so: what a stream is to a GPU.
+class Queue {
+ public:
+  virtual ~Queue() = default;
+  virtual void add(std::function<void()> work) = 0;
+};
+/// On the queue that `stream`, a cudaStream_t, stands for; null: at once.
+inline void enqueue(void* stream, std::function<void()> work) {
+  if (stream == nullptr)
+    work();
+  else
+    static_cast<Queue*>(stream)->add(std::move(work));
+}
+
 /// Runs every thread of every block. Environment:
 ///   SIMT_ORDER    ascending (the default), descending or random: in which threads, lanes and blocks take turns
 ///   SIMT_SEED     of the random order, 1

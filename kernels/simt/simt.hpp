@@ -82,14 +82,16 @@ void launch(void (*kernel)(Parameters...), const Grid& grid, dim3 block, std::si
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Grid& grid, dim3 block, std::size_t shared_bytes,
-            cudaStream_t, Arguments&&... arguments) {
+            cudaStream_t stream, Arguments&&... arguments) {
   const std::tuple<std::decay_t<Parameters>...> values{static_cast<Parameters>(arguments)...};
   const dim3 blocks = grid.blocks;
-  run({.grid = {blocks.x, blocks.y, blocks.z},
-       .block = {block.x, block.y, block.z},
-       .shared_bytes = shared_bytes,
-       .where = grid.where,
-       .kernel = [&] { std::apply(kernel, values); }});
+  enqueue(stream, [=, where = grid.where] {
+    run({.grid = {blocks.x, blocks.y, blocks.z},
+         .block = {block.x, block.y, block.z},
+         .shared_bytes = shared_bytes,
+         .where = where,
+         .kernel = [&] { std::apply(kernel, values); }});
+  });
 }
 
 #endif

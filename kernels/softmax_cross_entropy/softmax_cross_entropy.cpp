@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "softmax_cross_entropy/softmax_cross_entropy.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 
 void softmax_cross_entropy_forward_cpu(OpContext& ctx, Inputs in, Outputs out);

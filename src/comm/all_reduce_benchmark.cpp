@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/all_reduce_benchmark.hpp"
 
+#include <fmt/format.h>
+
 #include <mpi.h>
 
 #include <algorithm>

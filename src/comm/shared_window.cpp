@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/shared_window.hpp"
 
+#include <fmt/format.h>
+
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/syscall.h>

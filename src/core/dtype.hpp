@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "core/error.hpp"
@@ -34,6 +35,9 @@ constexpr std::string_view name(DType t) noexcept {
   }
   return "?";
 }
+
+/// How values of several ranks or shards become one.
+enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
 
 constexpr bool is_float(DType t) noexcept { return t == DType::kF32 || t == DType::kBf16; }
 
@@ -72,7 +76,7 @@ decltype(auto) with_float_type(DType t, F&& f) {
   switch (t) {
     case DType::kF32: return f.template operator()<float>();
     case DType::kBf16: return f.template operator()<Bf16>();
-    default: throw Unsupported(fmt::format("expected a floating type, found {}", name(t)));
+    default: throw Unsupported("expected a floating type, found " + std::string(name(t)));
   }
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <fmt/format.h>
-
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -100,7 +98,7 @@ enum class ExitCode : int {
 /// Throws E with `what` and the place of the call unless `ok`. Stays in every build type.
 template <class E = InvalidArgument>
 inline void require(bool ok, std::string_view what, SourceLocation at = SourceLocation::current()) {
-  if (!ok) throw E(fmt::format("{} [{}:{}]", what, at.file, at.line));
+  if (!ok) throw E(std::string(what) + " [" + at.file + ":" + std::to_string(at.line) + "]");
 }
 
 }  // namespace phalanx

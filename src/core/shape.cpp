@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/shape.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace phalanx {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/image_codecs.hpp"
 
+#include <fmt/format.h>
+
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/import.hpp"
 
+#include <fmt/format.h>
+
 #include <sys/stat.h>
 
 #include <array>

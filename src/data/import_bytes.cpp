@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/import_bytes.hpp"
 
+#include <fmt/format.h>
+
 #include <lzma.h>
 #include <zlib.h>
 

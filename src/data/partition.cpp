@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/partition.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <string>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/transforms.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string_view>
 

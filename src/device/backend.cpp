@@ -1,14 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device/backend.hpp"
 
+#include <fmt/format.h>
+
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
 #include "core/error.hpp"
 
 namespace phalanx {
+
+std::string BackendStream::last_launches() const {
+  std::string text;
+  const std::size_t kept = std::min(count_, names_.size());
+  for (std::size_t i = count_ - kept; i < count_; ++i)
+    text += (text.empty() ? "" : ", ") + std::string(names_[i % names_.size()]);
+  return text;
+}
+
+std::string out_of_memory_text(std::size_t wanted_bytes, int index, std::size_t free_bytes,
+                               std::size_t all_bytes) {
+  return fmt::format(
+      "no {} bytes of memory on GPU {}: {} of {} MiB are free; a smaller batch-size, or more "
+      "accumulate, takes less",
+      wanted_bytes, index, free_bytes >> 20, all_bytes >> 20);
+}
 
 LoadedBackend::LoadedBackend(const std::string& library)
     : library_(dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL)) {

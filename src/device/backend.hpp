@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
+#include "core/dtype.hpp"
+
 namespace phalanx {
+
+class DeviceBackend;
 
 /// What is known of one GPU.
 struct GpuInfo {
@@ -17,6 +24,22 @@ struct GpuInfo {
   int major = 0, minor = 0;  ///< compute capability
 };
 
+/// What the handle of a stream points to, whatever the backend.
+struct BackendStream {
+  int index = 0;          ///< of its device
+  void* queue = nullptr;  ///< a cudaStream_t
+  DeviceBackend* backend = nullptr;
+
+  /// Remembers the name of what was enqueued, a literal: errors of a device surface later.
+  void note(const char* name) noexcept { names_[count_++ % names_.size()] = name; }
+  /// "relu_forward, add_forward": what was enqueued last, oldest first.
+  std::string last_launches() const;
+
+ private:
+  std::array<const char*, 8> names_{};
+  std::size_t count_ = 0;
+};
+
 /// The half of the program that runs on GPUs: one shared library, opened when a GPU is first asked for, so that a run on CPUs
 /// pays nothing for it. Streams, events and memory are handles of the library.
 ///
@@ -25,7 +48,7 @@ struct GpuInfo {
 class DeviceBackend {
  public:
   /// Changes with every member of this class or of the kernels' table.
-  static constexpr int kVersion = 1;
+  static constexpr int kVersion = 2;
   virtual ~DeviceBackend() = default;
 
   /// GPUs that this process sees; 0 without a driver.
@@ -33,7 +56,7 @@ class DeviceBackend {
   virtual std::string why_none() const = 0;  ///< in a few words, if count() is 0
   virtual GpuInfo info(int index) const = 0;
 
-  virtual void* make_stream(int index) = 0;
+  virtual void* make_stream(int index) = 0;  ///< a BackendStream
   virtual void destroy_stream(void* stream) noexcept = 0;
   virtual void synchronize(void* stream) = 0;
   virtual void* make_event(int index) = 0;
@@ -54,9 +77,27 @@ class DeviceBackend {
                         void* stream) = 0;
   virtual void copy(const std::byte* from, std::byte* to, std::size_t size_bytes, void* stream) = 0;
 
+  // What arenas need beside operators; all in the order of the stream.
+
+  virtual void fill_zero(std::byte* memory, std::size_t size_bytes, void* stream) = 0;
+  /// f32 or bf16 into the other, rounded to nearest even.
+  virtual void convert(DType from_type, const void* from, DType to_type, void* to,
+                       std::int64_t count, void* stream) = 0;
+  /// As combine() of tensor/combine.hpp, whose bits it gives. At most kMostCombined inputs.
+  virtual void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
+                       std::int64_t count, void* stream) = 0;
+  static constexpr std::size_t kMostCombined = 64;
+  /// sums[b] = sum of values[i]^2 over block b of `block` elements, in double and in a fixed order.
+  virtual void sum_squares(const float* values, std::int64_t count, std::int64_t block,
+                           double* sums, void* stream) = 0;
+
   /// The operator's kernels, a `const DeviceKernels*` of op/op.hpp; null: it has none here.
   virtual const void* kernels(std::string_view operator_name) const noexcept = 0;
 };
+
+/// The text of an OutOfMemory, for backends.
+std::string out_of_memory_text(std::size_t wanted_bytes, int index, std::size_t free_bytes,
+                               std::size_t all_bytes);
 
 /// Opens a backend and keeps it. Outlives every Device, Stream and Buffer that uses it.
 class LoadedBackend {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device/buffer.hpp"
 
+#include <fmt/format.h>
+
 #include <sys/mman.h>
 
 #include <cstdlib>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device/stream.hpp"
 
+#include <fmt/format.h>
+
 #include "core/error.hpp"
 #include "device/backend.hpp"
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/h5.hpp"
 
+#include <fmt/format.h>
+
 #include <hdf5.h>
 #include <sys/mman.h>
 #include <unistd.h>

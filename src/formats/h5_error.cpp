@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/h5_error.hpp"
 
+#include <fmt/format.h>
+
 #include <hdf5.h>
 
 #include "core/error.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/sha256.hpp"
 
+#include <fmt/format.h>
+
 #include <openssl/evp.h>
 
 #include <array>

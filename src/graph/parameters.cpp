@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "graph/parameters.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "graph/plan.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 #include <numeric>
@@ -193,8 +195,12 @@ class Planner {
     std::vector<TensorType> in, out;
     const auto in_present = describe(node.inputs, in);
     const auto out_present = describe(node.outputs, out);
-    return prepare(node.attributes, in, out, {in_present.get(), in.size()},
-                   {out_present.get(), out.size()});
+    return prepare({node.attributes,
+                    in,
+                    out,
+                    {in_present.get(), in.size()},
+                    {out_present.get(), out.size()},
+                    device_});
   }
 
   // --- which values share memory

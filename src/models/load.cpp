@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/load.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 
 void load_parameters(const Checkpoint& checkpoint, ParameterSet& parameters) {

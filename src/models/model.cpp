@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/model.hpp"
 
+#include <fmt/format.h>
+
 #include "core/text.hpp"
 #include "models/sequential.hpp"
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "op/attributes.hpp"
 
+#include <fmt/format.h>
+
 namespace phalanx {
 namespace {
 

@@ -64,11 +64,16 @@ using Kernel = void (*)(OpContext& ctx, Inputs in, Outputs out);
 using ShardsKernel = void (*)(OpContext& ctx, std::span<const Inputs> in,
                               std::span<const Outputs> out);
 
-/// Makes the state for one node from the types that the kernel will see. An absent operand has the type TensorType() and
-/// `present` says so.
-using Prepare = std::unique_ptr<OpState> (*)(const Attributes& attributes, Types in, Types out,
-                                             std::span<const bool> in_present,
-                                             std::span<const bool> out_present);
+/// One node as its kernel will see it. An absent operand has the type TensorType() and `present` says so.
+struct PrepareArguments {
+  const Attributes& attributes;
+  Types in, out;
+  std::span<const bool> in_present, out_present;
+  Device device;
+};
+
+/// Makes the state for one node.
+using Prepare = std::unique_ptr<OpState> (*)(const PrepareArguments& given);
 
 /// Which memory formats an operator accepts for tensors of rank 4.
 enum class LayoutRule : std::uint8_t {

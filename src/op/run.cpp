@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "core/text.hpp"
@@ -23,8 +25,12 @@ void run(const DeviceKernels& kernels, bool forward, const Attributes& attribute
       out_types.push_back(out[i].type);
       present[in.size() + i] = static_cast<bool>(out[i]);
     }
-    state = prepare(attributes, in_types, out_types, {present.get(), in.size()},
-                    {present.get() + in.size(), out.size()});
+    state = prepare({attributes,
+                     in_types,
+                     out_types,
+                     {present.get(), in.size()},
+                     {present.get() + in.size(), out.size()},
+                     stream.device()});
   }
   const Buffer workspace(state ? state->workspace_bytes() : 0, stream);
   OpContext ctx{stream,      attributes, {workspace.data(), workspace.size_bytes()},

@@ -8,8 +8,6 @@
 
 namespace phalanx {
 
-enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
-
 /// out[i] = inputs[0][i] op inputs[1][i] op ..., for i in [0, count) and every output, in a binary tree: the left half holds
 /// the largest power of two inputs that leaves any for the right, and so on down, as in ((0 + 1) + (2 + 3)) + (4 + 5). So
 /// the sum over an aligned group of 2^k ranks is part of every sum over more. This order is the same wherever something is

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/stop_signals.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // k ranks with a batch of b each train as one rank with a batch of k * b: same samples, same masks, sums in another order.
+#include <fmt/format.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <omp.h>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What operators declare: cases, gradients, refusals.
+#include <fmt/format.h>
+
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -35,6 +35,11 @@ class GuardedBuffer {
     return {bytes_.data() + begin_, size_bytes_};
   }
 
+  /// Guards and contents, for a copy on a device.
+  std::span<std::byte> all() noexcept {
+    return {bytes_.data() + begin_ - kGuardBytes, size_bytes_ + 2 * kGuardBytes};
+  }
+
   void poison_contents() { poison(begin_, begin_ + size_bytes_); }
 
   /// Says which guard bytes have changed; empty if none has.

@@ -1,9 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel_run.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <deque>
 
 namespace phalanx::operators_test {
+namespace {
+
+/// A copy of guarded memory on the device that is tested, and what it holds after a run. On the CPU it is that memory.
+class DeviceCopy {
+ public:
+  /// The contents start `misalignment` bytes behind a multiple of 256.
+  DeviceCopy(GuardedBuffer& buffer, std::size_t misalignment)
+      : buffer_(buffer),
+        misalignment_(misalignment),
+        copy_(tests_cpu() ? 0 : buffer.all().size() + misalignment, test_stream()) {
+    if (!tests_cpu()) upload(buffer_.all(), copy_.data() + misalignment_, test_stream());
+  }
+  void fetch() {
+    if (!tests_cpu()) download(copy_.data() + misalignment_, buffer_.all(), test_stream());
+  }
+  std::byte* contents() {
+    static_assert(GuardedBuffer::kGuardBytes == 256);
+    return tests_cpu() ? buffer_.data() : copy_.data() + misalignment_ + GuardedBuffer::kGuardBytes;
+  }
+
+ private:
+  GuardedBuffer& buffer_;
+  std::size_t misalignment_;
+  Buffer copy_;
+};
+
+}  // namespace
 
 void KernelRun::add_input(const TensorType& type, const Values& values) {
   inputs_.push_back(std::make_unique<Operand>(Operand{type, GuardedBuffer(type.size_bytes())}));
@@ -37,7 +67,8 @@ bool KernelRun::is_shared(std::size_t input) const {
 }
 
 void KernelRun::prepare() {
-  const Prepare make = backward_ ? op_.cpu.prepare_backward : op_.cpu.prepare_forward;
+  const Prepare make =
+      backward_ ? test_kernels(op_).prepare_backward : test_kernels(op_).prepare_forward;
   if (make == nullptr) return;
   std::vector<TensorType> in, out;
   const auto in_present = std::make_unique<bool[]>(inputs_.size());
@@ -50,31 +81,48 @@ void KernelRun::prepare() {
     out_present[i] = has_output(i);
     out.push_back(out_present[i] ? output_operand(i).type : TensorType());
   }
-  state_ =
-      make(attributes_, in, out, {in_present.get(), in.size()}, {out_present.get(), out.size()});
+  state_ = make({attributes_,
+                 in,
+                 out,
+                 {in_present.get(), in.size()},
+                 {out_present.get(), out.size()},
+                 test_stream().device()});
 }
 
 void KernelRun::run(const RandomState& random, std::uint32_t accumulate,
                     std::uint64_t parameter_version) {
-  std::vector<ConstTensorView> in;
-  std::vector<TensorView> out;
   std::vector<std::vector<std::byte>> before;
   for (const auto& operand : inputs_) {
-    in.push_back(operand ? ConstTensorView(view(*operand)) : ConstTensorView{});
     before.emplace_back();
     if (operand)
       before.back().assign(operand->buffer.contents().begin(), operand->buffer.contents().end());
   }
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+  for (std::size_t i = 0; i < outputs_.size(); ++i)
     if (outputs_[i].operand && (accumulate >> i & 1u) == 0)
       outputs_[i].operand->buffer.poison_contents();
-    out.push_back(has_output(i) ? view(output_operand(i)) : TensorView{});
+
+  std::deque<DeviceCopy> copies;
+  const auto place = [&](Operand& operand) {
+    operand.on_device = copies.emplace_back(operand.buffer, 64).contents();
+  };
+  std::vector<ConstTensorView> in;
+  std::vector<TensorView> out;
+  for (const auto& operand : inputs_) {
+    if (operand) place(*operand);
+    in.push_back(operand ? ConstTensorView(view_on_device(*operand)) : ConstTensorView{});
   }
-  Stream stream{Device{}};
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (outputs_[i].operand) place(*outputs_[i].operand);
+    out.push_back(has_output(i) ? view_on_device(output_operand(i)) : TensorView{});
+  }
   GuardedBuffer workspace(state_ ? state_->workspace_bytes() : 0, 0);
-  OpContext ctx{stream, attributes_, workspace.contents(), state_.get(),
-                random, accumulate,  parameter_version};
-  (backward_ ? op_.cpu.backward : op_.cpu.forward)(ctx, in, out);
+  std::byte* scratch = copies.emplace_back(workspace, 0).contents();
+  OpContext ctx{test_stream(),    attributes_, {scratch, workspace.contents().size()},
+                state_.get(),     random,      accumulate,
+                parameter_version};
+  const DeviceKernels& kernels = test_kernels(op_);
+  (backward_ ? kernels.backward : kernels.forward)(ctx, in, out);
+  for (DeviceCopy& copy : copies) copy.fetch();
   check(workspace, before);
 }
 

@@ -6,12 +6,13 @@
 #include <vector>
 
 #include "guarded_buffer.hpp"
+#include "test_device.hpp"
 #include "values.hpp"
 
 namespace phalanx::operators_test {
 
 /// One kernel with guarded memory for each operand, called the way a plan calls it: an absent
-/// operand has a null address and TensorType().
+/// operand has a null address and TensorType(). On a GPU a run uploads operands and guards, and downloads them again.
 class KernelRun {
  public:
   KernelRun(const OpSpec& op, const Attributes& attributes, bool backward)
@@ -54,6 +55,7 @@ class KernelRun {
   struct Operand {
     TensorType type;
     GuardedBuffer buffer;
+    void* on_device = nullptr;  // of its contents, during a run on a device
   };
   struct Output {
     std::unique_ptr<Operand> operand;
@@ -61,6 +63,9 @@ class KernelRun {
   };
 
   static TensorView view(Operand& o) { return {o.buffer.data(), o.type}; }
+  static TensorView view_on_device(Operand& o) {
+    return {tests_cpu() ? o.buffer.data() : o.on_device, o.type};
+  }
   Operand& output_operand(std::size_t i) const;
   bool is_shared(std::size_t input) const;
   void check(const GuardedBuffer& workspace,

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every operator must keep, checked for every operator, case and floating type of the build.
+#include <fmt/format.h>
+
 #include <gtest/gtest.h>
 #include <omp.h>
 
@@ -256,7 +258,7 @@ TEST_P(Operator, EqualInputsGiveEqualBitsOnEveryRunAndNumberOfThreads) {
                             fmt::format("{}, two threads instead of one", direction));
       };
       repeat([&] { return trial.forward(format); }, forward, "forward");
-      if (subject().op().cpu.backward == nullptr) return;
+      if (test_kernels(subject().op()).backward == nullptr) return;
       KernelRun backward = trial.backward(format, forward, w);
       run_undamaged(backward);
       repeat([&] { return trial.backward(format, forward, w); }, backward, "backward");
@@ -275,7 +277,7 @@ TEST_P(Operator, AStateForgetsOldValuesWhenTheParameterVersionChanges) {
       used.run({}, 0, 2);
       fresh.run({}, 0, 2);
       expect_same_outputs(fresh, used, "forward");
-      if (subject().op().cpu.backward == nullptr) return;
+      if (test_kernels(subject().op()).backward == nullptr) return;
       KernelRun old_forward = trial.forward(format);
       old_forward.run();
       KernelRun used_back = trial.backward(format, old_forward, w),
@@ -300,7 +302,7 @@ std::string test_name(const testing::TestParamInfo<Subject>& info) {
 }
 
 bool has_oracle(const Subject& s) { return s.cases->reference != nullptr; }
-bool has_gradient(const Subject& s) { return s.op().cpu.backward != nullptr; }
+bool has_gradient(const Subject& s) { return test_kernels(s.op()).backward != nullptr; }
 bool has_both(const Subject& s) { return has_oracle(s) && has_gradient(s); }
 bool runs_in_place(const Subject& s) {
   return !s.op().aliases.empty() || s.op().dx_may_overwrite_dy != 0;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What operators that draw random numbers must keep: a draw depends on (seed, node, step, row of
 // the global batch, element).
+#include <fmt/format.h>
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -109,7 +111,7 @@ TEST(RandomOperators, GradientsBelongToTheDrawsOfTheForwardPass) {
   const RandomState random{.seed = 3, .step = 8, .first_row = 5, .node = 2};
   constexpr double kStep = 0x1p-7;
   for (const Subject& subject : random_subjects()) {
-    if (subject.op().cpu.backward == nullptr || subject.dtype != DType::kF32) continue;
+    if (test_kernels(subject.op()).backward == nullptr || subject.dtype != DType::kF32) continue;
     SCOPED_TRACE(describe(subject));
     const auto trial = Trial::make(subject, kRows);
     const std::vector<Values> w = trial->draw_gradients();

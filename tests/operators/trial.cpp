@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trial.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -42,6 +44,7 @@ std::vector<TensorType> Subject::input_types(std::int64_t n) const {
 std::vector<Subject> all_subjects() {
   std::vector<Subject> subjects;
   for (const OpCases* cases : all_cases()) {
+    if (!has_kernels(*cases->op)) continue;
     for (const OpCases::Case& c : cases->cases) {
       subjects.push_back({cases, &c, DType::kF32});
       const Subject low{cases, &c, DType::kBf16};
@@ -162,7 +165,7 @@ void Trial::add_chosen_format(std::vector<Format>& formats, std::int64_t block) 
   if (!is_image(types[0]) || types[0].shape[1] % block != 0) return;
   types[0].set_channel_block(block);
   std::vector<std::int64_t> in(in_.size(), 1), out(out_.size(), 1);
-  op().cpu.choose_layout(attributes(), types, out_, in, out);
+  test_kernels(op()).choose_layout(attributes(), types, out_, in, out);
   add_format(formats, in, out);
 }
 
@@ -175,10 +178,10 @@ std::vector<Format> Trial::formats() const {
   if (image == in_.end()) return formats;
   for (const std::int64_t block : {image->shape[1], std::int64_t{16}, std::int64_t{8}}) {
     if (op().layout == LayoutRule::kSame) add_same_format(formats, block);
-    if (op().layout == LayoutRule::kChosen && op().cpu.choose_layout != nullptr)
+    if (op().layout == LayoutRule::kChosen && test_kernels(op()).choose_layout != nullptr)
       add_chosen_format(formats, block);
   }
-  if (op().layout == LayoutRule::kChosen && op().cpu.choose_layout != nullptr)
+  if (op().layout == LayoutRule::kChosen && test_kernels(op()).choose_layout != nullptr)
     add_chosen_format(formats, 1);
   return formats;
 }

@@ -4,9 +4,9 @@ import re
 
 from tree import code_only, line_of, matching
 
-SOURCES = ("src/*.?pp", "kernels/*.?pp", "kernels/*.cu")
+SOURCES = ("src/*.?pp", "kernels/*.?pp", "src/*.cu", "kernels/*.cu")
 CPP = SOURCES + ("tests/*.?pp", "tests/*.cu", "benchmarks/*.?pp")
-OUTSIDE_DEVICE = ("kernels/*.?pp", "kernels/*.cu", "src/[!d]*.?pp", "src/d[!e]*.?pp")
+OUTSIDE_DEVICE = ("kernels/*.?pp", "src/*.cu", "kernels/*.cu", "src/[!d]*.?pp", "src/d[!e]*.?pp")
 HEADERS = tuple(p.replace("?pp", "hpp") for p in CPP)
 CMAKE = ("CMakeLists.txt", "*/CMakeLists.txt", "*.cmake")
 SCRIPTS = CMAKE + ("*.py", "*.sh", "*.sbatch", "*.cfg", "launch/*")

@@ -8,7 +8,7 @@ from pathlib import Path
 from includes import includes
 from tree import matching
 
-FORMATTED = ("src/*.?pp", "kernels/*.?pp", "kernels/*.cu", "tests/*.?pp", "tests/*.cu", "benchmarks/*.?pp")
+FORMATTED = ("src/*.?pp", "kernels/*.?pp", "src/*.cu", "kernels/*.cu", "tests/*.?pp", "tests/*.cu", "benchmarks/*.?pp")
 JOBS = 2
 
 

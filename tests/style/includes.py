@@ -32,6 +32,7 @@ PLACES = [
     (r"(dlfcn|unistd|fcntl|sched|stdlib|time|signal|termios|netdb|pthread|immintrin|poll)\.h|(sys|linux)/.*", ("*.cpp",)),
     (r"cuda_runtime_api\.h", ("src/device/cuda/*",)),
     (r"cuda_\w+\.h", ("kernels/simt/*.hpp",)),
+    (r"(cublas|cublasLt|cudnn|cudnn_\w+)\.h", ("kernels/*_cuda.cu", "kernels/common/*_vendor.*", "src/device/cuda/*")),
     (r"sanitizer/.*|ucontext\.h", ("kernels/simt/*.cpp",)),
     (r"spdlog/.*", ("src/core/log.cpp",)),
     (r"nlohmann/.*", ("*.cpp",)),
@@ -70,6 +71,8 @@ def _may_include(path, target):
         return False
     if target_folder == folder and target_top == top:
         return True
+    if path.startswith("src/device/cuda/") and target_top == "kernels":
+        return target_folder in {"common", "simt"}  # the CUDA half stands beside the kernels, in a library of its own
     if top == "kernels":
         if folder == "simt":
             return False  # nvcc reads it, and needs nothing else
@@ -88,7 +91,7 @@ def _resolve(path, header, tree):
 def includes_point_downwards(tree):
     """Every #include of ours follows the table of folders."""
     found = []
-    for path, text in matching(tree, "src/*.?pp", "kernels/*.?pp", "kernels/*.cu"):
+    for path, text in matching(tree, "src/*.?pp", "kernels/*.?pp", "src/*.cu", "kernels/*.cu"):
         top, folder = _owner(path)
         if top == "src" and folder not in ALLOWED:
             found.append(f"{path}: the folder src/{folder} has no row in ALLOWED of tests/style/includes.py")
@@ -103,7 +106,7 @@ def includes_point_downwards(tree):
 def libraries_stay_in_their_place(tree):
     """A header of another library stands only where the table of places says."""
     found = []
-    for path, text in matching(tree, "src/*.?pp", "kernels/*.?pp", "kernels/*.cu", "tests/*.?pp", "tests/*.cu",
+    for path, text in matching(tree, "src/*.?pp", "kernels/*.?pp", "src/*.cu", "kernels/*.cu", "tests/*.?pp", "tests/*.cu",
                                "benchmarks/*.?pp"):
         for line, header in includes(text):
             if _resolve(path, header, tree):

@@ -59,7 +59,7 @@ def _without_directives(code):
 def no_mutable_globals(tree):
     """No variable outlives a function unless it is const: none in a namespace, no static one elsewhere."""
     found = []
-    for path, text in matching(tree, "src/*.?pp", "kernels/*.?pp", "kernels/*.cu"):
+    for path, text in matching(tree, "src/*.?pp", "kernels/*.?pp", "src/*.cu", "kernels/*.cu"):
         code = _without_directives(code_only(text))
         for begin, statement, scope in _statements(code):
             words = statement.strip()

@@ -5,7 +5,7 @@ import re
 from tree import matching
 
 FILES = ("{op}.hpp", "{op}.cpp", "{op}_cpu.cpp", "{op}_cases.cpp")
-OPTIONAL = ("{op}_cuda.cu", "{op}.md")
+OPTIONAL = ("{op}_cuda.cu", "{op}_cudnn.cpp", "{op}.md")
 
 
 def operators_are_whole(tree):

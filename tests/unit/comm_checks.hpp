@@ -3,6 +3,8 @@
 // and with MPI.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <gtest/gtest.h>
 
 #include <algorithm>

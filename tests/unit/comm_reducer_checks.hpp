@@ -2,6 +2,8 @@
 #pragma once
 
 #include "comm/gradient_reducer.hpp"
+
+#include <fmt/format.h>
 #include "comm_checks.hpp"
 
 namespace phalanx::comm_checks {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data_testing.hpp"
 
+#include <fmt/format.h>
+
 #include <lzma.h>
 #include <png.h>
 #include <stdlib.h>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A backend whose device is host memory. It notes every call in the environment variable PHALANX_FAKE_BACKEND_CALLS, so that
 // a test can see them across the border of the library.
+#include <fmt/format.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -68,6 +70,16 @@ class FakeBackend final : public DeviceBackend {
   }
   void copy(const std::byte* from, std::byte* to, std::size_t size, void*) override {
     std::memmove(to, from, size);
+  }
+  void fill_zero(std::byte* memory, std::size_t size, void*) override {
+    std::memset(memory, 0, size);
+  }
+  void convert(DType, const void*, DType, void*, std::int64_t, void*) override { note("convert"); }
+  void combine(ReduceOp, DType, std::span<const void* const>, void*, std::int64_t, void*) override {
+    note("combine");
+  }
+  void sum_squares(const float*, std::int64_t, std::int64_t, double*, void*) override {
+    note("sum-squares");
   }
   const void* kernels(std::string_view operator_name) const noexcept override {
     static const DeviceKernels relu{.forward = [](OpContext&, Inputs, Outputs) { note("relu"); }};

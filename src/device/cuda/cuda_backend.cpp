@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cuda_runtime_api.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <cstdint>
@@ -7,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "device/backend.hpp"
+#include "device/cuda/arena_kernels.hpp"
 
 namespace phalanx {
 namespace {
@@ -18,13 +20,9 @@ void check(cudaError_t code, std::string_view call) {
       fmt::format("{} failed: {} ({})", call, cudaGetErrorString(code), cudaGetErrorName(code)));
 }
 
-/// A stream of one device; calls on it make that device the thread's present one.
-struct CudaStream {
-  int index = 0;
-  cudaStream_t handle = nullptr;
-};
-
-CudaStream& stream_of(void* handle) { return *static_cast<CudaStream*>(handle); }
+/// Calls on a stream make its device the thread's present one.
+BackendStream& stream_of(void* handle) { return *static_cast<BackendStream*>(handle); }
+cudaStream_t queue_of(void* handle) { return static_cast<cudaStream_t>(stream_of(handle).queue); }
 cudaEvent_t event_of(void* handle) { return static_cast<cudaEvent_t>(handle); }
 
 class CudaBackend final : public DeviceBackend {
@@ -60,16 +58,25 @@ class CudaBackend final : public DeviceBackend {
   void* make_stream(int index) override {
     check(cudaSetDevice(index), "cudaSetDevice");
     keep_freed_memory(index);
-    std::unique_ptr<CudaStream> stream(new CudaStream{index});
-    check(cudaStreamCreateWithFlags(&stream->handle, cudaStreamNonBlocking), "cudaStreamCreate");
-    return stream.release();
+    cudaStream_t queue = nullptr;
+    check(cudaStreamCreateWithFlags(&queue, cudaStreamNonBlocking), "cudaStreamCreate");
+    auto* stream = new BackendStream;
+    stream->index = index;
+    stream->queue = queue;
+    stream->backend = this;
+    return stream;
   }
   void destroy_stream(void* handle) noexcept override {
-    const std::unique_ptr<CudaStream> stream(&stream_of(handle));
-    (void)cudaStreamDestroy(stream->handle);
+    const std::unique_ptr<BackendStream> stream(&stream_of(handle));
+    (void)cudaStreamDestroy(static_cast<cudaStream_t>(stream->queue));
   }
   void synchronize(void* handle) override {
-    check(cudaStreamSynchronize(stream_of(handle).handle), "cudaStreamSynchronize");
+    const cudaError_t code = cudaStreamSynchronize(queue_of(handle));
+    if (code == cudaSuccess) return;
+    (void)cudaGetLastError();
+    throw DeviceError(fmt::format("GPU {} failed: {} ({}); enqueued last: {}",
+                                  stream_of(handle).index, cudaGetErrorString(code),
+                                  cudaGetErrorName(code), stream_of(handle).last_launches()));
   }
 
   void* make_event(int index) override {
@@ -80,29 +87,27 @@ class CudaBackend final : public DeviceBackend {
   }
   void destroy_event(void* event) noexcept override { (void)cudaEventDestroy(event_of(event)); }
   void record(void* event, void* stream) override {
-    check(cudaEventRecord(event_of(event), stream_of(stream).handle), "cudaEventRecord");
+    check(cudaEventRecord(event_of(event), queue_of(stream)), "cudaEventRecord");
   }
   void wait(void* stream, void* event) override {
-    check(cudaStreamWaitEvent(stream_of(stream).handle, event_of(event), 0), "cudaStreamWaitEvent");
+    check(cudaStreamWaitEvent(queue_of(stream), event_of(event), 0), "cudaStreamWaitEvent");
   }
 
   std::byte* allocate(std::size_t size_bytes, void* stream) override {
     void* memory = nullptr;
-    const cudaError_t code = cudaMallocAsync(&memory, size_bytes, stream_of(stream).handle);
+    const cudaError_t code = cudaMallocAsync(&memory, size_bytes, queue_of(stream));
     if (code == cudaErrorMemoryAllocation) {
       (void)cudaGetLastError();
       std::size_t free_bytes = 0, all_bytes = 0;
       (void)cudaMemGetInfo(&free_bytes, &all_bytes);
-      throw OutOfMemory(fmt::format(
-          "no {} bytes of memory on GPU {}: {} of {} MiB are free; a smaller batch-size, or more "
-          "accumulate, takes less",
-          size_bytes, stream_of(stream).index, free_bytes >> 20, all_bytes >> 20));
+      throw OutOfMemory(
+          out_of_memory_text(size_bytes, stream_of(stream).index, free_bytes, all_bytes));
     }
     check(code, "cudaMallocAsync");
     return static_cast<std::byte*>(memory);
   }
   void free(std::byte* memory, void* stream) noexcept override {
-    (void)cudaFreeAsync(memory, stream_of(stream).handle);
+    (void)cudaFreeAsync(memory, queue_of(stream));
   }
   std::byte* allocate_pinned(std::size_t size_bytes) override {
     void* memory = nullptr;
@@ -118,22 +123,38 @@ class CudaBackend final : public DeviceBackend {
 
   void upload(const std::byte* host, std::byte* device, std::size_t size_bytes,
               void* stream) override {
-    check(
-        cudaMemcpyAsync(device, host, size_bytes, cudaMemcpyHostToDevice, stream_of(stream).handle),
-        "cudaMemcpyAsync to the device");
+    check(cudaMemcpyAsync(device, host, size_bytes, cudaMemcpyHostToDevice, queue_of(stream)),
+          "cudaMemcpyAsync to the device");
   }
   void download(const std::byte* device, std::byte* host, std::size_t size_bytes,
                 void* stream) override {
-    check(
-        cudaMemcpyAsync(host, device, size_bytes, cudaMemcpyDeviceToHost, stream_of(stream).handle),
-        "cudaMemcpyAsync to the host");
+    check(cudaMemcpyAsync(host, device, size_bytes, cudaMemcpyDeviceToHost, queue_of(stream)),
+          "cudaMemcpyAsync to the host");
   }
   void copy(const std::byte* from, std::byte* to, std::size_t size_bytes, void* stream) override {
-    check(cudaMemcpyAsync(to, from, size_bytes, cudaMemcpyDeviceToDevice, stream_of(stream).handle),
+    check(cudaMemcpyAsync(to, from, size_bytes, cudaMemcpyDeviceToDevice, queue_of(stream)),
           "cudaMemcpyAsync on the device");
   }
 
-  const void* kernels(std::string_view) const noexcept override { return nullptr; }
+  void fill_zero(std::byte* memory, std::size_t size_bytes, void* stream) override {
+    check(cudaMemsetAsync(memory, 0, size_bytes, queue_of(stream)), "cudaMemsetAsync");
+  }
+  void convert(DType from_type, const void* from, DType to_type, void* to, std::int64_t count,
+               void* stream) override {
+    convert_on_device(from_type, from, to_type, to, count, stream_of(stream));
+  }
+  void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
+               std::int64_t count, void* stream) override {
+    combine_on_device(op, type, inputs, output, count, stream_of(stream));
+  }
+  void sum_squares(const float* values, std::int64_t count, std::int64_t block, double* sums,
+                   void* stream) override {
+    sum_squares_on_device(values, count, block, sums, stream_of(stream));
+  }
+
+  const void* kernels(std::string_view operator_name) const noexcept override {
+    return cuda_kernels(operator_name);
+  }
 
  private:
   // By default a pool gives back what was freed whenever a stream is waited for, and the next request asks the driver again.

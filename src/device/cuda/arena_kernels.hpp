@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "core/dtype.hpp"
+#include "device/backend.hpp"
+
+namespace phalanx {
+
+/// What DeviceBackend promises under these names, for every backend whose kernels are CUDA sources.
+void convert_on_device(DType from_type, const void* from, DType to_type, void* to,
+                       std::int64_t count, BackendStream& stream);
+void combine_on_device(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
+                       std::int64_t count, BackendStream& stream);
+void sum_squares_on_device(const float* values, std::int64_t count, std::int64_t block,
+                           double* sums, BackendStream& stream);
+
+/// The operator's kernels; null if it has none. Generated from kernels/CMakeLists.txt.
+const void* cuda_kernels(std::string_view operator_name) noexcept;
+
+}  // namespace phalanx
