@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -40,6 +41,20 @@ struct BackendStream {
   std::size_t count_ = 0;
 };
 
+/// Whose kernels multiply matrices and convolve: ours, those of a library of the GPU's maker, or for each shape those that
+/// took less time when a node was prepared.
+enum class KernelChoice : std::uint8_t { kAuto, kOwn, kVendor };
+
+/// Set before anything is prepared.
+struct BackendOptions {
+  KernelChoice gemm = KernelChoice::kAuto;
+  KernelChoice conv = KernelChoice::kAuto;
+  bool tf32 = false;  ///< products of f32 with 10 bits of mantissa, by tensor cores; sums stay f32
+};
+
+/// One way to do something, for measurements.
+using Candidate = std::function<void(BackendStream& stream)>;
+
 /// The half of the program that runs on GPUs: one shared library, opened when a GPU is first asked for, so that a run on CPUs
 /// pays nothing for it. Streams, events and memory are handles of the library.
 ///
@@ -55,6 +70,13 @@ class DeviceBackend {
   virtual int count() const noexcept = 0;
   virtual std::string why_none() const = 0;  ///< in a few words, if count() is 0
   virtual GpuInfo info(int index) const = 0;
+
+  BackendOptions options;
+
+  /// The place of the candidate that takes least time on the device, measured once for a key and remembered. A backend that
+  /// cannot measure takes the first. Candidates bring their own memory.
+  virtual std::size_t choose(int index, const std::string& key,
+                             std::span<const Candidate> candidates) = 0;
 
   virtual void* make_stream(int index) = 0;  ///< a BackendStream
   virtual void destroy_stream(void* stream) noexcept = 0;

@@ -101,6 +101,8 @@ class EmulatedBackend final : public DeviceBackend {
             .minor = 0};
   }
 
+  std::size_t choose(int, const std::string&, std::span<const Candidate>) override { return 0; }
+
   void* make_stream(int index) override {
     return static_cast<BackendStream*>(new EmulatedStream(index, this, memory_));
   }

@@ -2,13 +2,18 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <map>
+#include <mutex>
+#include <vector>
 
 #include "core/error.hpp"
 #include "device/backend.hpp"
 #include "device/cuda/arena_kernels.hpp"
+#include "device/cuda/libraries.hpp"
 
 namespace phalanx {
 namespace {
@@ -25,7 +30,7 @@ BackendStream& stream_of(void* handle) { return *static_cast<BackendStream*>(han
 cudaStream_t queue_of(void* handle) { return static_cast<cudaStream_t>(stream_of(handle).queue); }
 cudaEvent_t event_of(void* handle) { return static_cast<cudaEvent_t>(handle); }
 
-class CudaBackend final : public DeviceBackend {
+class CudaBackend final : public DeviceBackend, public CudaLibraries {
  public:
   CudaBackend() {
     const cudaError_t code = cudaGetDeviceCount(&count_);
@@ -55,6 +60,14 @@ class CudaBackend final : public DeviceBackend {
     return info;
   }
 
+  std::size_t choose(int index, const std::string& key,
+                     std::span<const Candidate> candidates) override {
+    const std::lock_guard lock(choices_mutex_);
+    const auto [found, is_new] = choices_.try_emplace(std::to_string(index) + " " + key, 0);
+    if (is_new && candidates.size() > 1) found->second = fastest(index, candidates);
+    return found->second;
+  }
+
   void* make_stream(int index) override {
     check(cudaSetDevice(index), "cudaSetDevice");
     keep_freed_memory(index);
@@ -68,6 +81,7 @@ class CudaBackend final : public DeviceBackend {
   }
   void destroy_stream(void* handle) noexcept override {
     const std::unique_ptr<BackendStream> stream(&stream_of(handle));
+    forget(*stream);
     (void)cudaStreamDestroy(static_cast<cudaStream_t>(stream->queue));
   }
   void synchronize(void* handle) override {
@@ -157,6 +171,31 @@ class CudaBackend final : public DeviceBackend {
   }
 
  private:
+  /// By the best of several runs, each of which is long enough to be timed.
+  std::size_t fastest(int index, std::span<const Candidate> candidates) {
+    constexpr int kRounds = 5, kRunsPerRound = 4;
+    void* handle = make_stream(index);
+    cudaEvent_t begin = nullptr, end = nullptr;
+    check(cudaEventCreate(&begin), "cudaEventCreate");
+    check(cudaEventCreate(&end), "cudaEventCreate");
+    std::vector<float> best(candidates.size(), std::numeric_limits<float>::max());
+    for (int round = -1; round < kRounds; ++round) {  // the first warms up
+      for (std::size_t c = 0; c < candidates.size(); ++c) {
+        check(cudaEventRecord(begin, queue_of(handle)), "cudaEventRecord");
+        for (int run = 0; run < kRunsPerRound; ++run) candidates[c](stream_of(handle));
+        check(cudaEventRecord(end, queue_of(handle)), "cudaEventRecord");
+        synchronize(handle);
+        float milliseconds = 0;
+        check(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
+        if (round >= 0) best[c] = std::min(best[c], milliseconds);
+      }
+    }
+    (void)cudaEventDestroy(begin);
+    (void)cudaEventDestroy(end);
+    destroy_stream(handle);
+    return static_cast<std::size_t>(std::ranges::min_element(best) - best.begin());
+  }
+
   // By default a pool gives back what was freed whenever a stream is waited for, and the next request asks the driver again.
   static void keep_freed_memory(int index) {
     cudaMemPool_t pool = nullptr;
@@ -168,9 +207,14 @@ class CudaBackend final : public DeviceBackend {
 
   int count_ = 0;
   std::string why_none_;
+  std::mutex choices_mutex_;
+  std::map<std::string, std::size_t> choices_;
 };
 
 }  // namespace
+
+CudaLibraries& cuda_libraries(DeviceBackend& backend) { return static_cast<CudaBackend&>(backend); }
+
 }  // namespace phalanx
 
 extern "C" phalanx::DeviceBackend* phalanx_make_backend(int version) {

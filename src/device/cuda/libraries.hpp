@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "device/backend.hpp"
+
+struct cublasLtContext;
+struct cudnnContext;
+
+namespace phalanx {
+
+/// Handles of the libraries that come with CUDA, made when they are first asked for: opening them takes a second.
+/// Thread-safe; a cuDNN handle is for one stream, a cublasLt handle for any.
+class CudaLibraries {
+ public:
+  CudaLibraries();
+  CudaLibraries(const CudaLibraries&) = delete;
+  CudaLibraries& operator=(const CudaLibraries&) = delete;
+  ~CudaLibraries();
+
+  /// Throws    DeviceError.
+  cublasLtContext* blas_lt(int index);
+  cudnnContext* cudnn(const BackendStream& stream);
+  void forget(const BackendStream& stream) noexcept;  ///< that ends
+
+ private:
+  std::mutex mutex_;
+  std::map<int, cublasLtContext*> blas_lt_;
+  std::map<const BackendStream*, cudnnContext*> cudnn_;
+};
+
+/// Of the backend for CUDA.
+CudaLibraries& cuda_libraries(DeviceBackend& backend);
+
+}  // namespace phalanx
