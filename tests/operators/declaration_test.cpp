@@ -13,8 +13,8 @@
 namespace phalanx::operators_test {
 namespace {
 
-// Operators without a gradient, each for a reason: they end a training step.
-constexpr std::array<std::string_view, 2> kNotDifferentiable = {"adam", "sgd"};
+// Operators without a gradient, each for a reason: they end a training step, or count.
+constexpr std::array<std::string_view, 3> kNotDifferentiable = {"adam", "count_correct", "sgd"};
 
 TEST(Declarations, EveryOperatorHasCases) {
   ASSERT_EQ(all_cases().size(), all_operators().size());
