@@ -265,13 +265,25 @@ int phases_of(const ConvShape& s, Gather::Direction direction) {
   return direction == Gather::Direction::kForward ? 1 : s.h.stride * s.w.stride;
 }
 
-/// Elements of a row of weights: the depth of the phase with most cells, a multiple of 64 bytes.
+std::int64_t padded_depth(const ConvShape& s, Gather::Direction direction, std::int64_t cells) {
+  return round_up(cells * depth_of(s, direction), kRowBytes / static_cast<int>(size_bytes(s.type)));
+}
+/// Elements of a row of weights: the depth of the phase with most cells.
 int packed_depth(const ConvShape& s, Gather::Direction direction) {
   const auto most = [&](const ConvAxis& a) {
     return direction == Gather::Direction::kForward ? a.kernel : (a.kernel - 1) / a.period + 1;
   };
-  return static_cast<int>(round_up(std::int64_t{most(s.h)} * most(s.w) * depth_of(s, direction),
-                                   kRowBytes / static_cast<int>(size_bytes(s.type))));
+  return static_cast<int>(padded_depth(s, direction, std::int64_t{most(s.h)} * most(s.w)));
+}
+/// Elements of the rows of a column in all phases.
+std::int64_t whole_depth(const ConvShape& s, Gather::Direction direction) {
+  if (direction == Gather::Direction::kForward) return padded_depth(s, direction, s.cells());
+  std::int64_t sum = 0;
+  for (int h = 0; h < s.h.stride; ++h)
+    for (int w = 0; w < s.w.stride; ++w)
+      sum += padded_depth(s, direction,
+                          std::int64_t{backward_taps(s.h, h).count} * backward_taps(s.w, w).count);
+  return sum;
 }
 
 template <class Math, class Tile, bool kRuns>
@@ -309,10 +321,9 @@ void launch_gather(const char* name, const GatherOperands& p, std::int64_t pixel
 
 Gather::Gather(const ConvShape& shape, Direction direction) : shape_(shape), direction_(direction) {
   const std::int64_t columns = columns_of(shape, direction),
-                     depth = std::int64_t{depth_of(shape, direction)} * shape.cells(),
-                     padded_depth =
-                         std::int64_t{phases_of(shape, direction)} * packed_depth(shape, direction);
-  is_direct_ = is_direct(shape, columns * depth, round_up(columns, kLeastColumns) * padded_depth);
+                     depth = std::int64_t{depth_of(shape, direction)} * shape.cells();
+  is_direct_ = is_direct(shape, columns * depth,
+                         round_up(columns, kLeastColumns) * whole_depth(shape, direction));
 }
 
 std::size_t Gather::packed_bytes() const noexcept {
