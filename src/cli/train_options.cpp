@@ -15,12 +15,12 @@ void add_run(OptionTable& table, TrainConfig& c) {
   table.group("Run");
   table.add("output", &c.output, "path", "folder for checkpoints, metrics, plots and config.cfg")
       .not_empty();
-  table.add("device", &c.device, "", "where to compute;
+  table.add("device", &c.device, "", "where to compute; auto takes a GPU if there is one")
+      .choices({"auto", "cpu", "cuda"});
   table.add("gemm", &c.gemm, "", "GPU: whose products of matrices; auto measures")
       .choices({"auto", "own", "cublas"});
   table.add("conv", &c.conv, "", "GPU: whose convolutions; auto measures")
-      .choices({"auto", "own", "cudnn"}); auto takes a GPU if there is one")
-      .choices({"auto", "cpu", "cuda"});
+      .choices({"auto", "own", "cudnn"});
   table.add("threads", &c.threads, "threads", "OpenMP threads per rank").at_least(1);
   table
       .add("seed", &c.seed, "",
