@@ -11,7 +11,8 @@ namespace phalanx {
 class Divisor {
  public:
   constexpr Divisor() noexcept = default;
-  constexpr explicit Divisor(std::int64_t size) noexcept : size_(static_cast<std::uint64_t>(size)) {
+  constexpr explicit Divisor(std::int64_t size) noexcept
+      : size_(static_cast<std::uint64_t>(size)), inverse_(~std::uint64_t{0} / size_) {
     if (size_ >> 31 != 0) {  // above every place below 2^31
       multiplier_ = 0;
       return;
