@@ -25,9 +25,9 @@ std::string BackendStream::last_launches() const {
 std::string out_of_memory_text(std::size_t wanted_bytes, int index, std::size_t free_bytes,
                                std::size_t all_bytes) {
   return fmt::format(
-      "no {} bytes of memory on GPU {}: {} of {} MiB are free; a smaller batch-size, or more "
+      "no {} bytes of memory on GPU {}: {} of {} bytes are free; a smaller batch-size, or more "
       "accumulate, takes less",
-      wanted_bytes, index, free_bytes >> 20, all_bytes >> 20);
+      wanted_bytes, index, free_bytes, all_bytes);
 }
 
 LoadedBackend::LoadedBackend(const std::string& library)

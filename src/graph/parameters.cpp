@@ -98,7 +98,7 @@ ParameterSet::ParameterSet(ParameterLayout layout, Stream& stream, std::byte* me
       stream_(stream),
       states_({DType::kF32, Shape{layout_.state_elements()}}, stream) {
   const TensorType type(DType::kF32, Shape{layout_.parameter_elements()});
-  if (memory == nullptr) own_parameters_ = Tensor(type, stream);
+  if (memory == nullptr) own_parameters_ = Tensor(type, stream, "parameters");
   parameters_ = {memory == nullptr ? own_parameters_.view().data : memory, type};
   fill_zero(parameters_, stream);
   fill_zero(states_.view(), stream);
@@ -117,7 +117,8 @@ void ParameterSet::initialise(std::uint64_t seed) {
 
 void ParameterSet::keep_copies(Stream& stream) {
   if (copies_.view().data == nullptr)
-    copies_ = Tensor({DType::kBf16, Shape{layout_.parameter_elements()}}, stream);
+    copies_ = Tensor({DType::kBf16, Shape{layout_.parameter_elements()}}, stream,
+                     "bf16 copies of the parameters");
 }
 
 TensorView ParameterSet::copies() const noexcept { return copies_.view(); }

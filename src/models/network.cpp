@@ -9,7 +9,7 @@
 namespace phalanx {
 
 Network::Network(NetworkOptions options, std::int64_t batch, Stream& stream, Communicator* comm)
-    : options_(std::move(options)), stream_(stream), arena_(stream) {
+    : options_(std::move(options)), stream_(stream), arena_(stream, "activations") {
   if (DeviceBackend* backend = stream.device().backend; backend != nullptr)
     backend->options.tf32 = options_.precision == "tf32";
   const Graph graph = lower(options_.training ? Mode::kTraining : Mode::kInference,
@@ -28,7 +28,7 @@ Network::Network(NetworkOptions options, std::int64_t batch, Stream& stream, Com
     gradients_ = {comm->allocate(type.size_bytes(), stream), type};
     return;
   }
-  own_gradients_ = Tensor(type, stream);
+  own_gradients_ = Tensor(type, stream, "gradients");
   gradients_ = own_gradients_.view();
   fill_zero(gradients_, stream);
 }

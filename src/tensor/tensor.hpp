@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/dtype.hpp"
@@ -76,9 +77,9 @@ class Tensor {
  public:
   Tensor() = default;
   /// Uninitialised memory on the stream's device.
-  /// Throws    OutOfMemory.
-  Tensor(const TensorType& type, Stream& stream)
-      : type_(type), buffer_(type.size_bytes(), stream) {}
+  /// Throws    OutOfMemory that says `what` there was no memory for.
+  Tensor(const TensorType& type, Stream& stream, std::string_view what = "a tensor")
+      : type_(type), buffer_(type.size_bytes(), stream, what) {}
 
   const TensorType& type() const noexcept { return type_; }
   TensorView view() const noexcept { return {buffer_.data(), type_}; }

@@ -41,7 +41,7 @@ Optimizer::Optimizer(const TrainConfig& config, std::int64_t elements, GradientR
   std::int64_t count = 0;
   for (const Range& range : owned()) count += range.size();
   for (std::size_t i = 0; i < slot_names_.size(); ++i) {
-    slots_.emplace_back(TensorType(DType::kF32, Shape{count}), stream_);
+    slots_.emplace_back(TensorType(DType::kF32, Shape{count}), stream_, "optimizer state");
     fill_zero(slots_.back().view(), stream_);
   }
 }
