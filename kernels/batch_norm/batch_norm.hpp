@@ -17,7 +17,8 @@ namespace phalanx {
 /// Shapes    x, y [N, C, ...] of rank 2 or more; scale, bias, mean, var, running_mean, running_var [C]; saved
 ///           (training): m, rstd [C].
 /// Types     x, y f32 or bf16; all others f32. The variance is taken in two passes over each piece of a channel and
-///           merged in double (Chan, Golub, LeVeque 1979).
+///           merged in double (Chan, Golub, LeVeque 1979); on a GPU in f32 within a block of threads, in double
+///           between blocks.
 /// Attributes epsilon = 1e-5, momentum = 0.9 (the weight of the old value, as in ONNX; PyTorch's is 1 - momentum),
 ///           training_mode = 0. running_var takes the biased variance, as ONNX says; PyTorch's takes the unbiased
 ///           one.

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <limits>
 
-#include "common/divisor.hpp"
 #include "common/image.hpp"
 #include "common/launch.hpp"
 #include "common/pack.hpp"
+#include "common/small_quotient.hpp"
 #include "common/window.hpp"
 
 namespace phalanx {
@@ -18,21 +18,6 @@ namespace phalanx {
 struct PoolRange {
   int begin, end;
 };
-
-/// n / by for n below 2^31; that it is, is told to the compiler too.
-__device__ __forceinline__ int quotient(int n, const Divisor& by) {
-  return static_cast<int>(by.quotient(static_cast<unsigned>(n) & 0x7fffffffu));
-}
-/// The same, rounded up; n > 0.
-__device__ __forceinline__ int quotient_up(int n, const Divisor& by) {
-  return quotient(n + static_cast<int>(by.size()) - 1, by);
-}
-/// Leaves the quotient in n and returns the remainder.
-__device__ __forceinline__ int take(int& n, const Divisor& by) {
-  const int all = n;
-  n = quotient(n, by);
-  return all - n * static_cast<int>(by.size());
-}
 
 /// WindowAxis for kernels.
 struct PoolAxis {
