@@ -28,6 +28,10 @@ ColumnSplit split_columns(const Graph& graph, std::int64_t begin, std::int64_t e
 /// the few values that the pooling leaves.
 Graph pool_before_relu(const Graph& graph);
 
+/// Lets a gemm apply the relu that alone reads it, on the way out of its sums, and drops that node. The same values; a training
+/// step then keeps y alone, and reads and writes it once less. Comes before `differentiate`.
+Graph fuse_activation(const Graph& graph);
+
 /// Computes in bf16: floating inputs are cast on entry, every operator between runs on bf16 activations, and what feeds a
 /// loss is cast back to f32. Parameters, states and gradients of parameters stay f32; kernels convert weights as they
 /// pack them.
