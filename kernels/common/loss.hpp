@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "common/loss_scale.hpp"
 #include "common/reduce.hpp"
 #include "op/op.hpp"
 
@@ -28,16 +29,6 @@ inline std::vector<TensorType> infer_loss(std::string_view op, const Attributes&
     throw InvalidArgument(
         fmt::format("{}: reduction must be sum, mean or row_mean_sum, found '{}'", op, reduction));
   return {{DType::kF32, Shape{}}};
-}
-
-/// By what the sum over all elements is multiplied.
-inline double loss_scale(const Attributes& attributes, const Shape& x) {
-  if (x.numel() == 0) return 1;
-  const std::string_view reduction = attributes.get_string("reduction", "sum");
-  if (reduction == "mean") return 1 / static_cast<double>(x.numel());
-  if (reduction == "row_mean_sum")
-    return static_cast<double>(x[0]) / static_cast<double>(x.numel());
-  return 1;
 }
 
 /// loss = scale * sum of value(x, target): chunks in f32, their sum in double.

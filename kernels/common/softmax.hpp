@@ -5,24 +5,13 @@
 
 #include <cmath>
 
+#include "common/axis_view.hpp"
 #include "common/math.hpp"
 #include "common/reduce.hpp"
 #include "common/unary.hpp"
 #include "op/op.hpp"
 
 namespace phalanx {
-
-/// A tensor seen as [outer, size, inner] around one axis.
-struct AxisView {
-  std::int64_t outer, size, inner;
-
-  AxisView(const Shape& shape, std::int64_t axis) {
-    const int a = shape.normalised_axis(axis);
-    outer = shape.product(0, a);
-    size = shape[a];
-    inner = shape.product(a + 1, shape.rank());
-  }
-};
 
 /// infer() of softmax and its logarithm: any floating type, the axis must exist.
 inline std::vector<TensorType> infer_softmax(std::string_view op, const Attributes& attributes,

@@ -13,12 +13,13 @@ void softmax_reference(const Attributes& attributes, Types types, OpCases::Vecto
   const int axis = shape.normalised_axis(attributes.get_int("axis", -1));
   const std::int64_t size = shape[axis], inner = shape.product(axis + 1, shape.rank());
   const std::vector<double>& x = in[0];
-  for (std::int64_t i = 0; i < shape.numel(); ++i) {
-    const std::int64_t first = i / (size * inner) * (size * inner) + i % inner;
+  for (std::int64_t row = 0; row < shape.numel() / std::max<std::int64_t>(size, 1); ++row) {
+    const std::int64_t first = row / inner * size * inner + row % inner;
     double largest = x[first], sum = 0;
     for (std::int64_t k = 0; k < size; ++k) largest = std::max(largest, x[first + k * inner]);
     for (std::int64_t k = 0; k < size; ++k) sum += std::exp(x[first + k * inner] - largest);
-    out[0][i] = kLog ? x[i] - largest - std::log(sum) : std::exp(x[i] - largest) / sum;
+    for (std::int64_t i = first; i < first + size * inner; i += inner)
+      out[0][i] = kLog ? x[i] - largest - std::log(sum) : std::exp(x[i] - largest) / sum;
   }
 }
 
@@ -40,6 +41,12 @@ std::vector<OpCases::Case> softmax_cases_over_axes() {
            },
        .benchmark_n = 1 << 16,
        .sizes = {0, 1, 31, 32, 33, 300}},
+      {.name = "rows for a warp, a block, and neither",
+       .inputs =
+           [](std::int64_t n) {
+             return std::vector{TensorType{DType::kF32, Shape{2, n}}};
+           },
+       .sizes = {200, 512, 1025, 2048, 8200, 17001}},
       {.name = "first axis",
        .attributes = {{"axis", std::int64_t{0}}},
        .inputs =

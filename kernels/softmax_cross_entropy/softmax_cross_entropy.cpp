@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "softmax_cross_entropy/softmax_cross_entropy.hpp"
 
-#include <fmt/format.h>
+#include "common/cross_entropy.hpp"
 
 namespace phalanx {
 
@@ -12,18 +12,8 @@ namespace {
 
 std::vector<TensorType> infer(const Attributes& attributes, Types in) {
   require(in.size() == 2, "softmax_cross_entropy takes x and labels");
-  const TensorType &x = in[0], &label = in[1];
-  if (x.shape.rank() != 2 || x.shape[1] == 0 || x.dtype != DType::kF32)
-    throw InvalidArgument(
-        fmt::format("softmax_cross_entropy: x must be f32 [N, C] with C > 0, found {}", x.str()));
-  if (label.dtype != DType::kI64 || !(label.shape == Shape{x.shape[0]}))
-    throw InvalidArgument(fmt::format("softmax_cross_entropy: labels must be i64 [{}], found {}",
-                                      x.shape[0], label.str()));
-  const auto reduction = attributes.get_string("reduction", "sum");
-  if (reduction != "sum" && reduction != "mean")
-    throw InvalidArgument(
-        fmt::format("softmax_cross_entropy: reduction must be sum or mean, found '{}'", reduction));
-  return {{DType::kF32, Shape{}}, {DType::kF32, Shape{x.shape[0]}}};
+  check_cross_entropy("softmax_cross_entropy", attributes, in[0], in[1]);
+  return {{DType::kF32, Shape{}}, {DType::kF32, Shape{in[0].shape[0]}}};
 }
 
 }  // namespace

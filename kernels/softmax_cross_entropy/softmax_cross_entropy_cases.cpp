@@ -43,6 +43,11 @@ const OpCases softmax_cross_entropy_cases = {
              .attributes = {{"reduction", std::string("mean")}},
              .inputs = [](std::int64_t n) { return types(n, 33); },
              .fill = {Fill::kNormal, Fill::kLabels}},
+            {.name = "many classes",
+             .attributes = {{"reduction", std::string("mean")}},
+             .inputs = [](std::int64_t n) { return types(3, n); },
+             .fill = {Fill::kNormal, Fill::kLabels},
+             .sizes = {1, 200, 1000, 1028, 1030, 17000, 17001}},
         },
     .refusals =
         {

@@ -1,20 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
-
-#include "common/math.hpp"
-#include "common/reduce.hpp"
+#include "common/cross_entropy.hpp"
 #include "softmax_cross_entropy/softmax_cross_entropy.hpp"
 
 namespace phalanx {
-namespace {
-
-float scale(const Attributes& attributes, std::int64_t rows) {
-  return attributes.get_string("reduction", "sum") == "mean" && rows > 0
-             ? 1.0f / static_cast<float>(rows)
-             : 1.0f;
-}
-
-}  // namespace
 
 void softmax_cross_entropy_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   const std::int64_t rows = in[0].shape()[0], classes = in[0].shape()[1];
@@ -24,12 +12,11 @@ void softmax_cross_entropy_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   double loss = 0;
   for (std::int64_t n = 0; n < rows; ++n) {
     const float* row = x + n * classes;
-    const float largest = largest_of(classes, [row](std::int64_t c) { return row[c]; });
-    const float sum = sum_of(classes, [=](std::int64_t c) { return math::exp(row[c] - largest); });
-    log_sum[n] = largest + std::log(sum);
+    log_sum[n] = log_sum_of(row, classes);
     loss += static_cast<double>(log_sum[n]) - static_cast<double>(row[label[n]]);
   }
-  *out[0].as<float>() = static_cast<float>(loss * static_cast<double>(scale(ctx.attributes, rows)));
+  const auto scale = static_cast<double>(cross_entropy_scale(ctx.attributes, rows));
+  *out[0].as<float>() = static_cast<float>(loss * scale);
 }
 
 void softmax_cross_entropy_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
@@ -37,16 +24,10 @@ void softmax_cross_entropy_backward_cpu(OpContext& ctx, Inputs in, Outputs out) 
   const auto* x = in[0].as<float>();
   const auto* label = in[1].as<std::int64_t>();
   const auto* log_sum = in[3].as<float>();
-  const float dloss = *in[4].as<float>() * scale(ctx.attributes, rows);
+  const float dloss = *in[4].as<float>() * cross_entropy_scale(ctx.attributes, rows);
   auto* dx = out[0].as<float>();
-  for (std::int64_t n = 0; n < rows; ++n) {
-    const float* row = x + n * classes;
-    float* to = dx + n * classes;
-    const float shift = log_sum[n];
-#pragma GCC ivdep
-    for (std::int64_t c = 0; c < classes; ++c) to[c] = dloss * math::exp(row[c] - shift);
-    to[label[n]] -= dloss;
-  }
+  for (std::int64_t n = 0; n < rows; ++n)
+    cross_entropy_gradient(x + n * classes, classes, log_sum[n], label[n], dloss, dx + n * classes);
 }
 
 }  // namespace phalanx

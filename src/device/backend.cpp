@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
@@ -45,6 +46,11 @@ LoadedBackend::LoadedBackend(const std::string& library)
 }
 
 CudaBackendResult open_cuda_backend() {
+  if (const char* other = std::getenv("PHALANX_BACKEND"); other != nullptr && *other != '\0') {
+    auto backend = std::make_unique<LoadedBackend>(other);
+    if (backend->get().count() > 0) return {std::move(backend), {}};
+    return {nullptr, backend->get().why_none()};
+  }
   void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
   if (driver == nullptr) return {nullptr, "this machine has no NVIDIA driver"};
   dlclose(driver);

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <span>
 
 #include "graph_testing.hpp"
 
@@ -145,6 +147,108 @@ TEST(SplitColumns, SumsBeforeTheActivation) {
   const Graph part = split_columns(graph, 2, 5).graph;
   EXPECT_EQ(operators(part), (std::vector<std::string>{"gemm", "all_reduce", "relu"}));
   EXPECT_EQ(part.nodes()[0].attributes.get_string("activation", ""), "");
+
+// --- loss and gradient in one
+
+std::size_t count_nodes(const Graph& graph, std::string_view op) {
+  return static_cast<std::size_t>(std::ranges::count(operators(graph), op));
+}
+
+/// Rows whose first largest logit is the label's.
+float count_right(const std::vector<float>& logits, std::span<const std::int64_t> labels) {
+  const std::size_t classes = logits.size() / labels.size();
+  float right = 0;
+  for (std::size_t n = 0; n < labels.size(); ++n) {
+    std::size_t best = 0;
+    for (std::size_t c = 1; c < classes; ++c)
+      if (logits[n * classes + c] > logits[n * classes + best]) best = c;
+    if (static_cast<std::int64_t>(best) == labels[n]) ++right;
+  }
+  return right;
+}
+
+TEST(FuseLossGradient, ChangesNeitherTheLossNorGradientsAndCountsWhatIsRight) {
+  Stream stream{Device{}};
+  for (const std::uint64_t seed : {1u, 2u, 3u}) {
+    const Graph apart = differentiate(graph_testing::random_classifier(seed, 9), "loss");
+    const Graph fused = fuse_loss_gradient(apart);
+    EXPECT_EQ(fused.nodes().size() + 1, apart.nodes().size());
+    EXPECT_EQ(count_nodes(fused, "softmax_cross_entropy"), 0u);
+    EXPECT_EQ(count_nodes(fused, "softmax_cross_entropy_step"), 1u);
+    const Batch batch(9, seed, stream);
+    Runner one(apart, 3, stream), other(fused, 3, stream);
+    for (Runner* runner : {&one, &other}) {
+      runner->feed(batch);
+      runner->executor.run({});
+    }
+    for (const char* name : {"loss", "logits", "some"})
+      EXPECT_EQ(one.output(name), other.output(name)) << name;
+    int compared = 0;
+    for (const ParameterSlot& slot : one.layout.parameters()) {
+      const std::vector<float> expected = one.gradient(slot.name);
+      if (std::isnan(expected[0])) continue;  // has no influence on the loss: nobody wrote there
+      EXPECT_EQ(expected, other.gradient(slot.name)) << slot.name;
+      ++compared;
+    }
+    EXPECT_GE(compared, 4);
+    EXPECT_EQ(other.output("correct"), std::vector<float>{count_right(
+                                           one.output("logits"), batch.label.as<std::int64_t>())});
+  }
+}
+
+TEST(FuseLossGradient, StandsWhereTheLossStood) {
+  const Graph fused = fuse_loss_gradient(differentiate(pooled_classifier(4, false), "loss"));
+  const std::vector<std::string> names = operators(fused);
+  EXPECT_EQ(std::ranges::find(names, "softmax_cross_entropy_step") - names.begin(), 5);
+  EXPECT_EQ(fused.nodes()[5].name, "loss");
+  EXPECT_EQ(fused.value(fused.nodes()[5].outputs[2]).name, "dfc");
+  EXPECT_EQ(fused.output("loss"), fused.nodes()[5].outputs[0]);
+  EXPECT_EQ(fused.output("correct"), fused.nodes()[5].outputs[1]);
+}
+
+TEST(FuseLossGradient, KeepsTheReduction) {
+  Graph graph;
+  const ValueId x = graph.add_input("x", {DType::kF32, Shape{6, 3}});
+  const ValueId label = graph.add_input("label", {DType::kI64, Shape{6}});
+  const ValueId w = graph.add_parameter("w", {DType::kF32, Shape{3, 3}}, {});
+  const ValueId logits = graph.add_one("gemm", {}, {x, w}, "fc");
+  const Attributes mean{{"reduction", std::string("mean")}};
+  graph.set_output("loss", graph.add_one("softmax_cross_entropy", mean, {logits, label}, "loss"));
+  const Graph fused = fuse_loss_gradient(differentiate(graph, "loss"));
+  EXPECT_EQ(fused.nodes()[1].op->name, "softmax_cross_entropy_step");
+  EXPECT_EQ(fused.nodes()[1].attributes, mean);
+}
+
+TEST(FuseLossGradient, LeavesAlonePlansThatOnlyEvaluate) {
+  const Graph graph = pooled_classifier(2, false);
+  EXPECT_EQ(operators(fuse_loss_gradient(graph)), operators(graph));
+}
+
+TEST(FuseLossGradient, LeavesALossAloneWhoseSeedIsComputed) {
+  Graph graph = pooled_classifier(2, false);
+  const ValueId half = graph.add_input("half", {DType::kF32, Shape{}});
+  graph.set_output("loss", graph.add_one("mul", {}, {graph.output("loss"), half}, "scaled"));
+  const Graph apart = differentiate(graph, "loss");
+  EXPECT_EQ(operators(fuse_loss_gradient(apart)), operators(apart));
+}
+
+TEST(FuseLossGradient, LeavesALossAloneOfWhichSomethingElseReadsWhatItSaves) {
+  Graph graph = pooled_classifier(2, false);
+  const auto loss = std::ranges::find(graph.nodes(), "loss", &Node::name);
+  graph.set_output("log_sum", loss->outputs[1]);
+  const Graph apart = differentiate(graph, "loss");
+  EXPECT_EQ(operators(fuse_loss_gradient(apart)), operators(apart));
+}
+
+TEST(FuseLossGradient, LeavesOtherLossesAlone) {
+  Graph graph;
+  const ValueId x = graph.add_input("x", {DType::kF32, Shape{6, 3}});
+  const ValueId target = graph.add_input("target", {DType::kF32, Shape{6, 3}});
+  const ValueId w = graph.add_parameter("w", {DType::kF32, Shape{3, 3}}, {});
+  const ValueId y = graph.add_one("gemm", {}, {x, w}, "fc");
+  graph.set_output("loss", graph.add_one("mean_squared_error", {}, {y, target}, "loss"));
+  const Graph apart = differentiate(graph, "loss");
+  EXPECT_EQ(operators(fuse_loss_gradient(apart)), operators(apart));
 }
 
 }  // namespace

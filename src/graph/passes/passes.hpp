@@ -49,4 +49,10 @@ Graph choose_layouts(const Graph& graph, Device device);
 /// Throws    Unsupported if an operator on the way has no backward kernel.
 Graph differentiate(const Graph& graph, const std::string& loss);
 
+/// Comes behind `differentiate`: replaces the softmax_cross_entropy that makes output "loss", and its backward node, by one
+/// softmax_cross_entropy_step in the place of the first, and adds the output "correct", how many rows are right. The logits are
+/// then read once, and where they are no output, their gradient may take their place. Other graphs stay as they are: those of
+/// another loss, and those in which dloss is no input or something else reads what the loss saves.
+Graph fuse_loss_gradient(const Graph& graph);
+
 }  // namespace phalanx
