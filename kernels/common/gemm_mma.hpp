@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Products of matrices by tensor cores: bf16, and f32 with what tf32 keeps of it.
 ///
-/// Both look alike to shared memory. A step is as deep as 128 bytes have elements, a fragment as 32 bytes have. A tile stands as
-/// it does in global memory: rows of 128 bytes along K, or one row for each k along the extent. It is copied in chunks of
+/// Both look alike to shared memory. A step is as deep as 128 bytes have elements, a fragment as 32 bytes have. A tile stands
+/// as it does in global memory: rows of 128 bytes along K, or one row for each k along the extent. It is copied in chunks of
 /// 16 bytes, and within a row chunks change places, so that neither the copies nor the fragments meet bank conflicts.
 #pragma once
 

@@ -53,9 +53,14 @@ Graph Network::lower(Mode mode, std::int64_t batch) {
     cut_weight_ = split.weight;
   }
   graph = pool_before_relu(graph);
+  const bool on_gpu = stream_.device().kind == DeviceKind::kCuda;
+  if (on_gpu) graph = fuse_unary_chains(fuse_activation(graph));
   if (options_.precision == "bf16") graph = lower_precision(graph);
   graph = choose_layouts(graph, stream_.device());
-  return mode == Mode::kTraining ? differentiate(graph, "loss") : graph;
+  if (mode != Mode::kTraining) return graph;
+  if (!on_gpu || options_.loss != "softmax_cross_entropy") return differentiate(graph, "loss");
+  graph.drop_output("correct");  // the fused operator counts
+  return fuse_loss_gradient(differentiate(prune_unused(graph), "loss"));
 }
 
 void Network::initialise(std::uint64_t seed) {

@@ -225,7 +225,7 @@ KernelRun Trial::backward(const Format& format, const KernelRun& forward,
       run.add_input(format.in[i], forward.input_bytes(i));
   }
   for (std::size_t i = 0; i < out_.size(); ++i) {
-    if ((op().needs_outputs >> i & 1u) == 0)
+    if ((needed_outputs(op(), attributes()) >> i & 1u) == 0)
       run.add_absent_input();
     else
       run.add_input(format.out[i], forward.output_bytes(i));

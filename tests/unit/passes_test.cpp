@@ -80,6 +80,76 @@ TEST(PoolBeforeRelu, LeavesAReluAloneThatOthersReadToo) {
   EXPECT_EQ(operators(pool_before_relu(before)), operators(before));
 }
 
+/// Two dense layers with a relu between them, the loss summed over the rows.
+Graph two_layers(std::int64_t rows, bool relu_is_an_output, bool product_is_an_output) {
+  Graph graph;
+  const ValueId image = graph.add_input("image", {DType::kF32, Shape{rows, 16, 5, 5}});
+  const ValueId label = graph.add_input("label", {DType::kI64, Shape{rows}});
+  const auto parameter = [&](const std::string& name, const Shape& shape) {
+    return graph.add_parameter(name, {DType::kF32, shape}, {Initializer::Kind::kUniform, 0.2});
+  };
+  const Attributes dense{{"transB", std::int64_t{1}}};
+  const ValueId flat = graph.add_one("flatten", {}, {image}, "flat");
+  const ValueId hidden = graph.add_one(
+      "gemm", dense, {flat, parameter("w1", Shape{24, 400}), parameter("b1", Shape{24})}, "fc1");
+  const ValueId relu = graph.add_one("relu", {}, {hidden}, "relu");
+  const ValueId logits = graph.add_one("gemm", dense, {relu, parameter("w2", Shape{5, 24})}, "fc2");
+  if (relu_is_an_output) graph.set_output("relu", relu);
+  if (product_is_an_output) graph.set_output("hidden", hidden);
+  graph.set_output("logits", logits);
+  graph.set_output("loss", graph.add_one("softmax_cross_entropy", {}, {logits, label}, "loss"));
+  return graph;
+}
+
+TEST(FuseActivation, ChangesNeitherValuesNorGradients) {
+  Stream stream{Device{}};
+  const Graph before = two_layers(6, true, false);
+  const Graph after = fuse_activation(before);
+  EXPECT_EQ(operators(after),
+            (std::vector<std::string>{"flatten", "gemm", "gemm", "softmax_cross_entropy"}));
+  EXPECT_EQ(after.nodes()[1].attributes.get_string("activation", ""), "relu");
+  EXPECT_EQ(after.nodes()[2].attributes.get_string("activation", ""), "");
+  const Batch batch(6, 4, stream);
+  const auto run = [&](const Graph& graph) {
+    auto runner = std::make_unique<Runner>(differentiate(graph, "loss"), 3, stream);
+    runner->feed(batch);
+    runner->executor.run({});
+    return runner;
+  };
+  const auto one = run(before), other = run(after);
+  EXPECT_EQ(one->output("relu"), other->output("relu"));
+  EXPECT_EQ(one->output("logits"), other->output("logits"));
+  for (const char* name : {"w1", "b1", "w2"}) {
+    EXPECT_EQ(one->gradient(name), other->gradient(name)) << name;
+    EXPECT_TRUE(std::ranges::any_of(one->gradient(name), [](float g) { return g != 0; })) << name;
+  }
+}
+
+TEST(FuseActivation, LeavesAProductAloneThatOthersReadToo) {
+  const Graph before = two_layers(2, false, true);
+  EXPECT_EQ(operators(fuse_activation(before)), operators(before));
+}
+
+TEST(FuseActivation, OnlyNodesWithAnActivationKeepTheirOutputForTheGradient) {
+  const Graph graph = differentiate(fuse_activation(two_layers(2, false, false)), "loss");
+  for (const Node& node : graph.nodes()) {
+    if (node.op->name != "gemm" || !node.backward) continue;
+    const ValueId y = node.inputs[node.inputs.size() - 2];
+    EXPECT_EQ(y != kNoValue, node.attributes.has("activation")) << node.name;
+  }
+}
+
+TEST(SplitColumns, SumsBeforeTheActivation) {
+  Graph graph;
+  const ValueId x = graph.add_input("x", {DType::kF32, Shape{3, 8}});
+  const ValueId w = graph.add_parameter("w", {DType::kF32, Shape{4, 8}}, {});
+  graph.set_output(
+      "y", graph.add_one("gemm", {{"transB", std::int64_t{1}}, {"activation", std::string("relu")}},
+                         {x, w}, "fc"));
+  const Graph part = split_columns(graph, 2, 5).graph;
+  EXPECT_EQ(operators(part), (std::vector<std::string>{"gemm", "all_reduce", "relu"}));
+  EXPECT_EQ(part.nodes()[0].attributes.get_string("activation", ""), "");
+
 // --- loss and gradient in one
 
 std::size_t count_nodes(const Graph& graph, std::string_view op) {
@@ -181,6 +251,7 @@ TEST(FuseLossGradient, LeavesOtherLossesAlone) {
   graph.set_output("loss", graph.add_one("mean_squared_error", {}, {y, target}, "loss"));
   const Graph apart = differentiate(graph, "loss");
   EXPECT_EQ(operators(fuse_loss_gradient(apart)), operators(apart));
+}
 
 struct Layer {
   std::string op;
