@@ -23,6 +23,7 @@ struct GpuInfo {
       bus_id;  ///< PCI: the same for all ranks that see this GPU, whatever its index is to them
   std::size_t memory_bytes = 0, free_bytes = 0;
   int major = 0, minor = 0;  ///< compute capability
+  int multiprocessors = 1;
 };
 
 /// What the handle of a stream points to, whatever the backend.

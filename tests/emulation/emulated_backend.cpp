@@ -121,7 +121,8 @@ class EmulatedBackend final : public DeviceBackend {
             .memory_bytes = memory_.capacity_bytes(),
             .free_bytes = memory_.capacity_bytes() - memory_.used_bytes(),
             .major = 8,
-            .minor = 0};
+            .minor = 0,
+            .multiprocessors = 8};
   }
 
   std::size_t choose(int, const std::string&, std::span<const Candidate>) override { return 0; }

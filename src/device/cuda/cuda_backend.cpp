@@ -54,7 +54,8 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
     GpuInfo info{.name = properties.name,
                  .bus_id = bus_id.data(),
                  .major = properties.major,
-                 .minor = properties.minor};
+                 .minor = properties.minor,
+                 .multiprocessors = properties.multiProcessorCount};
     check(cudaSetDevice(index), "cudaSetDevice");
     check(cudaMemGetInfo(&info.free_bytes, &info.memory_bytes), "cudaMemGetInfo");
     return info;

@@ -20,8 +20,8 @@ CudaLibraries::~CudaLibraries() {
 cublasLtContext* CudaLibraries::blas_lt(int index) {
   const std::lock_guard lock(mutex_);
   cublasLtContext*& handle = blas_lt_[index];
+  (void)cudaSetDevice(index);  // calls with the handle are for the thread's present device
   if (handle != nullptr) return handle;
-  (void)cudaSetDevice(index);
   const cublasStatus_t status = cublasLtCreate(&handle);
   if (status != CUBLAS_STATUS_SUCCESS)
     throw DeviceError(fmt::format("cublasLtCreate failed: {}", cublasGetStatusString(status)));
