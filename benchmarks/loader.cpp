@@ -2,7 +2,7 @@
 // How fast shuffled batches come out of a data set: with the split in memory, and with a cache too small for it.
 //
 //   bench_loader data/cache/cifar10.h5 [BATCH=64] [CACHE_MIB=32]
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <chrono>
 #include <string>

@@ -167,8 +167,9 @@ class CaseBench {
       bench.add_input(!is_absent(i) && (op.needs_inputs >> i & 1u) != 0 ? memory_[i].view()
                                                                         : TensorView{});
     for (std::size_t i = 0; i < out_.size(); ++i)
-      bench.add_input((op.needs_outputs >> i & 1u) != 0 ? memory_[in_.size() + i].view()
-                                                        : TensorView{});
+      bench.add_input((needed_outputs(op, case_.attributes) >> i & 1u) != 0
+                          ? memory_[in_.size() + i].view()
+                          : TensorView{});
     const std::size_t saved = out_.size() > static_cast<std::size_t>(op.saved_outputs)
                                   ? static_cast<std::size_t>(op.saved_outputs)
                                   : 0;

@@ -5,7 +5,7 @@
 //
 // Prints samples/s, the share of the f32 FMA peak measured in the same run (model flops: matrix products and convolutions,
 // forward and backward), peak memory, and with --nodes where the time goes.
-#include <fmt/core.h>
+#include <fmt/format.h>
 #include <immintrin.h>
 #include <omp.h>
 #include <sys/resource.h>

@@ -19,6 +19,8 @@ namespace phalanx {
 /// Outputs   w', m', v', with copy = 1 also w' rounded to bf16.
 /// Attributes decoupled = 0 (Adam: weight decay is part of the gradient), 1 (AdamW); copy = 0.
 /// Aliasing  w' is w, m' is m, v' is v: all are updated in place.
+/// Skipped   if gradient_scale is NaN: w, m, v and the copy stay as they are. On a GPU the kernel reads it, so that a bad step
+///           need not wait for the host.
 /// Gradients none.
 /// Empty     nothing is done.
 /// Throws    InvalidArgument if a type or size does not fit.

@@ -10,6 +10,7 @@ void adam_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   const float* c = in[4].as<float>();
   const float learning_rate = c[0], weight_decay = c[1], gradient_scale = c[2], beta1 = c[3],
               beta2 = c[4], epsilon = c[5], bias_correction1 = c[6], bias_correction2 = c[7];
+  if (std::isnan(gradient_scale)) return;
   const bool decoupled = ctx.attributes.get_int("decoupled", 0) != 0;
   const float decay_of_g = decoupled ? 0.0f : weight_decay;
   const float keep_of_w = decoupled ? 1.0f - learning_rate * weight_decay : 1.0f;

@@ -14,15 +14,18 @@ namespace phalanx {
 /// Types     x, y f32 or bf16; w, b f32, converted and packed once per parameter version. Sums are f32.
 /// Attributes strides = [1, 1], pads = [0, 0, 0, 0] (top, left, bottom, right), dilations = [1, 1], group = 1,
 ///           auto_pad = "NOTSET"; kernel_shape, if given, must be that of w.
-/// Layout    the kernel asks oneDNN: channel blocks of 16 where they divide C and O; x plain if C <= 4 (the first
-///           layer); channels last otherwise. Any other format works too, more slowly.
+/// Layout    on a CPU the kernel asks oneDNN: channel blocks of 16 where they divide C and O; x plain if C <= 4 (the first
+///           layer); channels last otherwise. On a GPU channels last, x plain if C <= 4. Any other format works too, more
+///           slowly.
 /// Aliasing  none.
 /// Gradients dx overwrites; dw, db are added to on request, and are f32 whatever x is.
-/// Threads   forward and dx use OpenMP's threads; dw and db one, so that equal inputs give equal bits whatever their
+/// Threads   on a CPU forward and dx use OpenMP's threads; dw and db one, so that equal inputs give equal bits whatever their
 ///           number.
+/// Kernels   on a GPU implicit matrix products, by tensor cores for bf16 and tf32, and direct sums for groups of few channels;
+///           or cuDNN, which serves channels last only: BackendOptions::conv. All sums have an order that the shapes fix.
 /// Empty     N == 0: nothing to compute, dw and db become 0 unless they are added to. A size of 0 elsewhere throws.
 /// Throws    InvalidArgument on a rank, size, type or attribute that does not fit; Unsupported if oneDNN has no
-///           kernel for the type on this processor.
+///           kernel for the type on this processor, or if pixels or weights are 2^31 or more on a GPU.
 /// ONNX      Conv, opset 11, two spatial axes.
 extern const OpSpec conv_op;
 

@@ -23,7 +23,13 @@ GemmSizes gemm_sizes(const Attributes& attributes, const Shape& a, const Shape& 
   s.m = a[s.trans_a ? 1 : 0];
   s.k = a[s.trans_a ? 0 : 1];
   s.n = b[s.trans_b ? 0 : 1];
+  s.relu = attributes.get_string("activation", "") == "relu";
   return s;
+}
+
+GemmStrides gemm_strides_of_c(const Shape& c, std::int64_t m, std::int64_t n) {
+  const std::int64_t rows = c.rank() == 2 ? c[0] : 1, columns = c.rank() >= 1 ? c[-1] : 1;
+  return {rows == m && m > 1 ? columns : 0, columns == n && n > 1 ? 1 : 0};
 }
 
 namespace {
@@ -43,6 +49,8 @@ std::vector<TensorType> infer(const Attributes& attributes, Types in) {
     throw InvalidArgument(fmt::format("gemm: the inner sizes differ: {} of {}{} and {} of {}{}",
                                       s.k, a.shape.str(), s.trans_a ? " transposed" : "", k_of_b,
                                       b.shape.str(), s.trans_b ? " transposed" : ""));
+  if (const std::string_view f = attributes.get_string("activation", ""); f != "" && f != "relu")
+    throw InvalidArgument(fmt::format("gemm: the activation must be '' or 'relu', found '{}'", f));
   const Shape y{s.m, s.n};
   if (in.size() == 3) {
     if (in[2].dtype != DType::kF32)
@@ -69,6 +77,10 @@ const OpSpec gemm_op = {
     .optional_inputs = 0b100,
     .differentiable = 0b111,
     .needs_inputs = 0b011,
+    .needs_outputs_of =
+        [](const Attributes& attributes) {
+          return attributes.get_string("activation", "") == "relu" ? 1u : 0u;
+        },
     .low_precision_weights = 0b010,
     .flops = flops,
     .cpu = {.forward = gemm_forward_cpu,

@@ -21,8 +21,8 @@ void reference(const Attributes& attributes, Types types, OpCases::Vectors in,
         const std::int64_t column = shape.rank() >= 1 && shape[-1] > 1 ? j : 0;
         c = in[2][row * (shape.rank() >= 1 ? shape[-1] : 1) + column];
       }
-      out[0][i * s.n + j] =
-          attributes.get_float("alpha", 1) * sum + attributes.get_float("beta", 1) * c;
+      const double y = attributes.get_float("alpha", 1) * sum + attributes.get_float("beta", 1) * c;
+      out[0][i * s.n + j] = attributes.get_string("activation", "") == "relu" && y < 0 ? 0 : y;
     }
 }
 
@@ -73,6 +73,25 @@ const OpCases gemm_cases = {
                  [](std::int64_t n) {
                    return std::vector{f32({4, n}), f32({4, 9}), f32({n, 1})};
                  }},
+            // With an activation sums keep away from its kink, whatever is lost of the factors.
+            {.name = "relu of an outer product",
+             .attributes = {{"transB", std::int64_t{1}}, {"activation", std::string("relu")}},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{f32({n, 1}), f32({7, 1})};
+                 },
+             .fill = {Fill::kAwayFromZero, Fill::kAwayFromZero},
+             .tolerance_f32 = 4e-6},
+            {.name = "dense layer and relu",
+             .attributes = {{"transB", std::int64_t{1}},
+                            {"alpha", 0.004},
+                            {"activation", std::string("relu")}},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{f32({n, 5}), f32({19, 5}), f32({19})};
+                 },
+             .fill = {Fill::kNormal, Fill::kNormal, Fill::kAwayFromZero},
+             .tolerance_f32 = 4e-6},
             {.name = "c a scalar",
              .inputs =
                  [](std::int64_t n) {
@@ -90,6 +109,10 @@ const OpCases gemm_cases = {
             {.name = "c of another size",
              .inputs = {f32({2, 3}), f32({3, 5}), f32({4})},
              .message = "broadcast"},
+            {.name = "another activation",
+             .attributes = {{"activation", std::string("swish")}},
+             .inputs = {f32({2, 3}), f32({3, 5})},
+             .message = "activation"},
         },
     .low_precision = 0b11,
 };

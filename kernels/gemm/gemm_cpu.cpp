@@ -14,16 +14,6 @@ MatrixDesc matrix(std::int64_t rows, std::int64_t columns, bool transposed, DTyp
   return {{rows, columns}, transposed ? dnnl::memory::dims{1, r} : dnnl::memory::dims{c, 1}, dtype};
 }
 
-/// How c lies over [M, N]: its element (i, j) is c[i * row_stride + j * column_stride].
-struct Strides {
-  std::int64_t row = 0, column = 0;
-};
-
-Strides strides_over(const Shape& c, std::int64_t m, std::int64_t n) {
-  const std::int64_t rows = c.rank() == 2 ? c[0] : 1, columns = c.rank() >= 1 ? c[-1] : 1;
-  return {rows == m && m > 1 ? columns : 0, columns == n && n > 1 ? 1 : 0};
-}
-
 bool is_row(const Shape& c, std::int64_t n) {
   return c.numel() == n && c.rank() >= 1 && c[-1] == n;
 }
@@ -56,18 +46,46 @@ void transpose(const float* from, T* y, std::int64_t m, std::int64_t n) {
 
 struct BackwardState final : OpState {
   MatmulOnednn da, db, db_add;
+  std::size_t gradient_bytes = 0;  // of dy behind the activation, in front of oneDNN's scratch
   std::size_t workspace_bytes() const noexcept override {
-    return std::max({da.workspace_bytes(), db.workspace_bytes(), db_add.workspace_bytes()});
+    return gradient_bytes +
+           std::max({da.workspace_bytes(), db.workspace_bytes(), db_add.workspace_bytes()});
   }
 };
 
+float relu(float x) { return x < 0.0f ? 0.0f : x; }  // NaN stays
+
+template <class T>
+void relu(T* y, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) y[i] = T(relu(static_cast<float>(y[i])));
+}
+
+/// The gradient behind the activation: dy where y > 0.
+template <class T>
+void relu_gradient(const T* y, const T* dy, T* to, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i)
+    to[i] = static_cast<float>(y[i]) > 0.0f ? dy[i] : T(0.0f);
+}
+
+/// y = f(y + beta c).
 template <class T>
 void add_c(const GemmSizes& s, const ConstTensorView& c, T* y) {
-  const Strides at = strides_over(c.shape(), s.m, s.n);
+  const GemmStrides at = gemm_strides_of_c(c.shape(), s.m, s.n);
   for (std::int64_t i = 0; i < s.m; ++i)
-    for (std::int64_t j = 0; j < s.n; ++j)
-      y[i * s.n + j] = T(static_cast<float>(y[i * s.n + j]) +
-                         s.beta * c.as<float>()[i * at.row + j * at.column]);
+    for (std::int64_t j = 0; j < s.n; ++j) {
+      const float x =
+          static_cast<float>(y[i * s.n + j]) + s.beta * c.as<float>()[i * at.row + j * at.column];
+      y[i * s.n + j] = T(s.relu ? relu(x) : x);
+    }
+}
+
+/// What oneDNN left to do for y.
+template <class T>
+void finish(const GemmSizes& s, const ConstTensorView& c, T* y) {
+  if (c)
+    add_c(s, c, y);
+  else if (s.relu)
+    relu(y, s.m * s.n);
 }
 
 /// Rows are added in order, so equal inputs give equal bits. A row or everything in one sum: in double, for it cancels.
@@ -75,7 +93,7 @@ template <class T>
 void sum_into_c(const GemmSizes& s, const T* dy, const TensorView& dc, bool add) {
   auto* to = dc.as<float>();
   if (!add) std::fill_n(to, dc.numel(), 0.0f);
-  const Strides at = strides_over(dc.shape(), s.m, s.n);
+  const GemmStrides at = gemm_strides_of_c(dc.shape(), s.m, s.n);
   double sum = 0;
   for (std::int64_t i = 0; i < s.m; ++i) {
     const T* row = dy + i * s.n;
@@ -130,7 +148,7 @@ void gemm_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
       state.product.run(in[0].data, in[1].data, c.data, out[0].data, ctx.workspace.data());
     else
       std::fill_n(out[0].as<T>(), out[0].numel(), T(0.0f));
-    if (c && !state.bias_inside) add_c(s, c, out[0].as<T>());
+    finish(s, state.bias_inside ? ConstTensorView{} : c, out[0].as<T>());
   });
 }
 
@@ -140,6 +158,7 @@ std::unique_ptr<OpState> gemm_prepare_backward_cpu(const PrepareArguments& given
   const GemmSizes s = gemm_sizes(attributes, in[0].shape, in[1].shape);
   const DType type = in.back().dtype;
   auto state = std::make_unique<BackwardState>();
+  if (s.relu) state->gradient_bytes = align_up(in.back().size_bytes());
   if (s.m == 0 || s.n == 0 || s.k == 0) return state;
   const MatrixDesc dy = matrix(s.m, s.n, false, type), dy_t = matrix(s.n, s.m, true, type);
   const MatrixDesc b_t = matrix(s.n, s.k, !s.trans_b, in[1].dtype),
@@ -166,9 +185,14 @@ std::unique_ptr<OpState> gemm_prepare_backward_cpu(const PrepareArguments& given
 void gemm_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   auto& state = static_cast<BackwardState&>(*ctx.state);
   const GemmSizes s = gemm_sizes(ctx.attributes, in[0].shape(), in[1].shape());
-  const ConstTensorView& dy = in.back();
-  void* workspace = ctx.workspace.data();
+  ConstTensorView dy = in.back();
+  void* workspace = ctx.workspace.data() + state.gradient_bytes;
   with_float_type(dy.type.dtype, [&]<class T>() {
+    if (s.relu) {
+      auto* gradient = reinterpret_cast<T*>(ctx.workspace.data());
+      relu_gradient(in[in.size() - 2].as<T>(), dy.as<T>(), gradient, dy.numel());
+      dy.data = gradient;
+    }
     if (out[1]) {
       if (state.db && s.trans_b)
         (ctx.adds_to(1) ? state.db_add : state.db)
@@ -197,6 +221,8 @@ namespace {
 
 struct ShardsState final : OpState {
   ProductOverShards product;  // of y, or of da
+  std::vector<std::byte>
+      gradients;  // of all shards, behind the activation; as many as the first run finds
   std::size_t workspace_bytes() const noexcept override { return product.workspace_bytes(); }
 };
 
@@ -230,9 +256,8 @@ void gemm_forward_shards_cpu(OpContext& ctx, std::span<const Inputs> in,
       .product.run(collect(in, [](Inputs v) { return v[0].data; }), in[0][1].data,
                    collect(out, [](Outputs v) { return v[0].data; }), ctx.workspace.data());
   const ConstTensorView c = in[0].size() == 3 ? in[0][2] : ConstTensorView{};
-  if (!c) return;
   for (const Outputs& o : out)
-    with_float_type(o[0].type.dtype, [&]<class T>() { add_c(s, c, o[0].as<T>()); });
+    with_float_type(o[0].type.dtype, [&]<class T>() { finish(s, c, o[0].as<T>()); });
 }
 
 std::unique_ptr<OpState> gemm_prepare_backward_shards_cpu(const PrepareArguments& given) {
@@ -248,9 +273,20 @@ std::unique_ptr<OpState> gemm_prepare_backward_shards_cpu(const PrepareArguments
 void gemm_backward_shards_cpu(OpContext& ctx, std::span<const Inputs> in,
                               std::span<const Outputs> out) {
   const GemmSizes s = gemm_sizes(ctx.attributes, in[0][0].shape(), in[0][1].shape());
+  auto& state = static_cast<ShardsState&>(*ctx.state);
   const DType type = in[0].back().type.dtype;
   const auto a = collect(in, [](Inputs v) { return v[0].data; });
-  const auto dy = collect(in, [](Inputs v) { return v.back().data; });
+  auto dy = collect(in, [](Inputs v) { return v.back().data; });
+  if (s.relu) {
+    const std::size_t bytes = in[0].back().type.size_bytes();
+    state.gradients.resize(bytes * in.size());
+    for (std::size_t i = 0; i < in.size(); ++i)
+      with_float_type(type, [&]<class T>() {
+        auto* gradient = reinterpret_cast<T*>(state.gradients.data() + i * bytes);
+        relu_gradient(in[i][in[i].size() - 2].as<T>(), in[i].back().as<T>(), gradient, s.m * s.n);
+        dy[i] = gradient;
+      });
+  }
   auto* db = out[0][1].as<float>();
   if (s.trans_b)
     sum_outer_products(dy, a, type, s.m, s.n, s.k, db);
@@ -263,16 +299,15 @@ void gemm_backward_shards_cpu(OpContext& ctx, std::span<const Inputs> in,
     for (std::size_t i = 0; i < in.size(); ++i) {
       float* part = own.data() + i * static_cast<std::size_t>(dc.numel());
       with_float_type(type, [&]<class T>() {
-        sum_into_c(s, in[i].back().as<T>(), TensorView{part, dc.type}, false);
+        sum_into_c(s, static_cast<const T*>(dy[i]), TensorView{part, dc.type}, false);
       });
       parts.push_back(part);
     }
     combine(ReduceOp::kSum, DType::kF32, parts, dc.data, dc.numel());
   }
   if (out[0][0])
-    static_cast<ShardsState&>(*ctx.state)
-        .product.run(dy, in[0][1].data, collect(out, [](Outputs v) { return v[0].data; }),
-                     ctx.workspace.data());
+    state.product.run(dy, in[0][1].data, collect(out, [](Outputs v) { return v[0].data; }),
+                      ctx.workspace.data());
 }
 
 }  // namespace phalanx

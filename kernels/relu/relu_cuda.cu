@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/map.hpp"
+#include "common/activations.hpp"
 
 namespace phalanx {
 namespace {
 
-struct Value {
-  __device__ float operator()(float x) const { return x < 0.0f ? 0.0f : x; }  // NaN stays
-};
-struct Slope {
-  __device__ float operator()(float y, float dy) const { return y > 0.0f ? dy : 0.0f; }
-};
-
 void forward(OpContext& ctx, Inputs in, Outputs out) {
-  map_unary("relu_forward", ctx, in[0], out[0], Value{});
+  activation_forward("relu_forward", ctx, in, out, Relu{});
 }
 void backward(OpContext& ctx, Inputs in, Outputs out) {
-  map_binary("relu_backward", ctx, in[1], in[2], out[0], Slope{});
+  activation_backward("relu_backward", ctx, in, out, Relu{});
 }
 
 }  // namespace

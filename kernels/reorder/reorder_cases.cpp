@@ -25,6 +25,13 @@ const OpCases reorder_cases = {
                    return std::vector{TensorType{DType::kF32, Shape{n, 48, 3, 5}}};
                  },
              .benchmark_n = 64},
+            {.name = "to channels last, even sizes",
+             .attributes = {{"channel_block", std::int64_t{48}}},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n, 48, 7, 20}}};
+                 },
+             .sizes = {0, 1, 3, 17}},
             {.name = "to channels last",
              .attributes = {{"channel_block", std::int64_t{3}}},
              .inputs =

@@ -15,6 +15,8 @@ namespace phalanx {
 /// Outputs   w', v' (absent without v), with copy = 1 also w' rounded to bf16.
 /// Attributes nesterov = 0, copy = 0.
 /// Aliasing  w' is w and v' is v: both are updated in place.
+/// Skipped   if gradient_scale is NaN: w, v and the copy stay as they are. On a GPU the kernel reads it, so that a bad step
+///           need not wait for the host.
 /// Gradients none.
 /// Empty     nothing is done.
 /// Throws    InvalidArgument if a type or size does not fit, or for nesterov without v.

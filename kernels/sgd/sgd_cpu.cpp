@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
 #include "common/optimizer.hpp"
 #include "sgd/sgd.hpp"
 
@@ -7,6 +9,7 @@ namespace phalanx {
 void sgd_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   const float* c = in[3].as<float>();
   const float learning_rate = c[0], weight_decay = c[1], gradient_scale = c[2], momentum = c[3];
+  if (std::isnan(gradient_scale)) return;
   float *w = out[0].as<float>(), *v = out[1].as<float>();
   const float* g = in[1].as<float>();
   Bf16* copy = out.size() > 2 ? out[2].as<Bf16>() : nullptr;

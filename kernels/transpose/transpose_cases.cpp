@@ -39,6 +39,24 @@ const OpCases transpose_cases = {
                  [](std::int64_t n) {
                    return std::vector{TensorType{DType::kF32, Shape{n, 3, 4, 5}}};
                  }},
+            {.name = "even matrices",
+             .attributes = {{"perm", Ints{0, 2, 1}}},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{2, 2 * n, 34}}};
+                 }},
+            {.name = "groups of four",
+             .attributes = {{"perm", Ints{1, 0, 2}}},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n, 20, 4}}};
+                 }},
+            {.name = "heads",
+             .attributes = {{"perm", Ints{0, 2, 1, 3}}},
+             .inputs =
+                 [](std::int64_t n) {
+                   return std::vector{TensorType{DType::kF32, Shape{n, 3, 4, 24}}};
+                 }},
             {.name = "identity",
              .attributes = {{"perm", Ints{0, 1, 2}}},
              .inputs =

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "predict/predict.hpp"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include "cli/options.hpp"
 #include "cli/session.hpp"
@@ -16,15 +16,18 @@ namespace {
 
 /// Options of every command that runs a network on several ranks.
 struct RankOptions {
-  std::string device = "auto";
-  std::int64_t threads = 1;
-  double deadline_seconds = 300;
+  SessionOptions session;
 
   void add_to(OptionTable& table) {
     table.group("Ranks");
-    table.add("device", &device, "", "where kernels run").choices({"auto", "cpu", "cuda"});
-    table.add("threads", &threads, "", "OpenMP threads per rank").at_least(1);
-    table.add("deadline-seconds", &deadline_seconds, "s", "longest wait for another rank").above(0);
+    table.add("device", &session.device, "", "where kernels run").choices({"auto", "cpu", "cuda"});
+    table.add("gemm", &session.gemm, "", "GPU: whose products of matrices; auto measures")
+        .choices({"auto", "own", "cublas"});
+    table.add("conv", &session.conv, "", "GPU: whose convolutions; auto measures")
+        .choices({"auto", "own", "cudnn"});
+    table.add("threads", &session.threads, "", "OpenMP threads per rank").at_least(1);
+    table.add("deadline-seconds", &session.deadline_seconds, "s", "longest wait for another rank")
+        .above(0);
   }
 };
 
@@ -52,7 +55,9 @@ ExitCode predict_command(MpiRuntime& mpi, Arguments arguments) {
       .at_least(0);
   ranks.add_to(table);
   if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
-  Session session(mpi, ranks.device, "inline", ranks.deadline_seconds, ranks.threads);
+  Session session(mpi, ranks.session);
+  if (session.is_first() && !session.computes_on.empty())
+    log_info("computes {}", session.computes_on);
   const PredictReport report = predict(options, session.layout, *session.comm, session.stream);
   if (!session.is_first()) return ExitCode::kDone;
   if (report.computed == 0)
@@ -106,7 +111,9 @@ ExitCode evaluate_command(MpiRuntime& mpi, Arguments arguments) {
       .at_least(0);
   ranks.add_to(table);
   if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
-  Session session(mpi, ranks.device, "inline", ranks.deadline_seconds, ranks.threads);
+  Session session(mpi, ranks.session);
+  if (session.is_first() && !session.computes_on.empty())
+    log_info("computes {}", session.computes_on);
   LoadedModel model = load_model(checkpoint, batch_size, session.stream);
   Dataset dataset(data, split, static_cast<std::size_t>(cache_mib) << 20);
   if (!(dataset.info().sample == model.record.model.sample))

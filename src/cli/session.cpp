@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/session.hpp"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 #include <omp.h>
 
 #include <thread>
+#include <utility>
 
+#include "cli/gpus.hpp"
 #include "cli/options.hpp"
 #include "core/log.hpp"
 
 namespace phalanx {
 namespace {
-
-Device device_for(const std::string& wanted) {
-  if (wanted == "cuda") throw Unsupported("device = cuda: this build has no CUDA backend");
-  return {};
-}
 
 /// auto: a thread that drives MPI pays where it has a core of its own. Where ranks fill the cores it would only take turns
 /// with the backward pass.
@@ -29,17 +26,57 @@ Progress progress_for(const std::string& wanted, const RankLayout& layout) {
 
 }  // namespace
 
-Session::Session(MpiRuntime& runtime, const std::string& device, const std::string& wanted_progress,
-                 double deadline, std::int64_t threads, bool tree_over_ranks)
+namespace {
+
+BackendOptions backend_options(const SessionOptions& options) {
+  const auto choice = [&](const std::string& wanted) {
+    if (wanted == "own") return KernelChoice::kOwn;
+    if (wanted != "auto") return KernelChoice::kVendor;
+    // What a measurement chooses may differ from run to run.
+    return options.reproducible ? KernelChoice::kOwn : KernelChoice::kAuto;
+  };
+  return {.gemm = choice(options.gemm), .conv = choice(options.conv)};
+}
+
+/// The device of this rank; the same kind on all ranks.
+Device take_device(const SessionOptions& options, const RankLayout& layout, Communicator& host,
+                   std::unique_ptr<LoadedBackend>& backend, std::string& computes_on) {
+  if (options.device == "cpu") return {};
+  RankGpus gpus = find_gpus(layout, host);
+  std::int64_t with_gpu = gpus.visible.empty() ? 0 : 1;
+  Stream stream{Device{}};
+  host.all_reduce({&with_gpu, {DType::kI64, Shape{1}}}, ReduceOp::kMin, stream);
+  const std::string why = gpus.visible.empty() ? gpus.cuda.why_none : "another rank has no GPU";
+  if (with_gpu == 0) {
+    require<Unsupported>(options.device == "auto", "device = cuda: " + why);
+    computes_on = "on the CPU: " + why;
+    return {};
+  }
+  const Device device = gpus.device();
+  computes_on = fmt::format("on GPU {}: {}", device.index,
+                            gpus.visible[static_cast<std::size_t>(device.index)].name);
+  backend = std::move(gpus.cuda.backend);
+  backend->get().options = backend_options(options);
+  return device;
+}
+
+std::unique_ptr<Communicator> make_host_comm(MpiRuntime& mpi, Progress progress,
+                                             const SessionOptions& options) {
+  if (mpi.size() == 1) return make_single_communicator();
+  return make_mpi_communicator(mpi, progress, options.deadline_seconds, 0, options.reproducible);
+}
+
+}  // namespace
+
+Session::Session(MpiRuntime& runtime, const SessionOptions& options)
     : mpi(runtime),
-      deadline_seconds(deadline),
+      deadline_seconds(options.deadline_seconds),
       layout(make_rank_layout(mpi)),
-      progress(progress_for(wanted_progress, layout)),
-      comm(mpi.size() > 1
-               ? make_mpi_communicator(mpi, progress, deadline_seconds, 0, tree_over_ranks)
-               : make_single_communicator()),
-      stream(device_for(device)) {
-  omp_set_num_threads(static_cast<int>(threads));
+      progress(progress_for(options.progress, layout)),
+      host_comm(make_host_comm(mpi, progress, options)),
+      stream(layout.device = take_device(options, layout, *host_comm, backend, computes_on)) {
+  omp_set_num_threads(static_cast<int>(options.threads));
+  comm = std::move(host_comm);
 }
 
 Session::~Session() { mpi.end_within(deadline_seconds); }

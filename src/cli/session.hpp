@@ -10,15 +10,27 @@
 #include "comm/mpi_runtime.hpp"
 #include "comm/rank_layout.hpp"
 #include "core/error.hpp"
+#include "device/backend.hpp"
 #include "train/config.hpp"
 
 namespace phalanx {
 
+/// Where and how a subcommand computes.
+struct SessionOptions {
+  std::string device = "auto";      ///< auto | cpu | cuda
+  std::string gemm = "auto";        ///< auto | own | cublas
+  std::string conv = "auto";        ///< auto | own | cudnn
+  std::string progress = "inline";  ///< auto | thread | inline
+  double deadline_seconds = 300;
+  std::int64_t threads = 1;
+  bool reproducible = false;  ///< the same bits on any number of ranks
+};
+
 /// What every subcommand that computes stands on: this rank's place, its group, its device.
 struct Session {
-  /// Collective. `progress`: auto | thread | inline; `tree_over_ranks`: see make_mpi_communicator.
-  Session(MpiRuntime& mpi, const std::string& device, const std::string& progress,
-          double deadline_seconds, std::int64_t threads, bool tree_over_ranks = false);
+  /// Collective.
+  /// Throws    Unsupported for device = cuda where a rank has no GPU.
+  Session(MpiRuntime& mpi, const SessionOptions& options);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
   /// What follows is the end of the process, which has the same deadline as a collective.
@@ -27,9 +39,12 @@ struct Session {
   MpiRuntime& mpi;
   double deadline_seconds;
   RankLayout layout;
-  Progress progress;  ///< as chosen
-  std::unique_ptr<Communicator> comm;
+  Progress progress;                        ///< as chosen
+  std::unique_ptr<LoadedBackend> backend;   ///< null on the CPU
+  std::unique_ptr<Communicator> host_comm;  ///< for host memory; null if `comm` is that
+  std::string computes_on;                  ///< one line about the device, for people
   Stream stream;
+  std::unique_ptr<Communicator> comm;
 
   bool is_first() const noexcept { return layout.rank == 0; }
 };

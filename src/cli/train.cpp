@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -99,9 +99,17 @@ ExitCode train_command(MpiRuntime& mpi, Arguments arguments) {
   TrainConfig config;
   OptionTable table = train_options(config);
   if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
-  Session session(mpi, config.device, config.progress, config.deadline_seconds, config.threads,
-                  config.reproducible);
-  if (session.is_first()) log_info("{}", session.layout.describe());
+  Session session(mpi, {.device = config.device,
+                        .gemm = config.gemm,
+                        .conv = config.conv,
+                        .progress = config.progress,
+                        .deadline_seconds = config.deadline_seconds,
+                        .threads = config.threads,
+                        .reproducible = config.reproducible});
+  if (session.is_first()) {
+    log_info("{}", session.layout.describe());
+    if (!session.computes_on.empty()) log_info("computes {}", session.computes_on);
+  }
   const std::size_t cache_bytes = static_cast<std::size_t>(config.cache_mib) << 20;
   Dataset train(config.data, config.train_split, cache_bytes);
   std::optional<Dataset> test;

@@ -17,6 +17,10 @@ void add_run(OptionTable& table, TrainConfig& c) {
       .not_empty();
   table.add("device", &c.device, "", "where to compute; auto takes a GPU if there is one")
       .choices({"auto", "cpu", "cuda"});
+  table.add("gemm", &c.gemm, "", "GPU: whose products of matrices; auto measures")
+      .choices({"auto", "own", "cublas"});
+  table.add("conv", &c.conv, "", "GPU: whose convolutions; auto measures")
+      .choices({"auto", "own", "cudnn"});
   table.add("threads", &c.threads, "threads", "OpenMP threads per rank").at_least(1);
   table
       .add("seed", &c.seed, "",
@@ -68,7 +72,7 @@ void add_model(OptionTable& table, TrainConfig& c) {
   table
       .add("precision", &c.precision, "",
            "type of activations and products; parameters and gradients stay f32")
-      .choices({"f32", "bf16"});
+      .choices({"f32", "tf32", "bf16"});
 }
 
 void add_optimizer(OptionTable& table, TrainConfig& c) {

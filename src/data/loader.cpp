@@ -24,7 +24,7 @@ std::size_t bytes_of(std::int64_t rows, std::int64_t values, std::size_t value_b
 }  // namespace
 
 Loader::Loader(RowSource& source, const Sampler& sampler, const TransformOptions& transforms,
-               std::int64_t prefetch)
+               std::int64_t prefetch, Device device)
     : source_(source),
       sampler_(sampler),
       transform_(source.info(), transforms, sampler.options().seed),
@@ -47,10 +47,10 @@ Loader::Loader(RowSource& source, const Sampler& sampler, const TransformOptions
   if (is_cut_) sample_ = Buffer(bytes_of(1, transform_.sample_numel(), sizeof(float)), host_);
   slots_.resize(static_cast<std::size_t>(prefetch) + 1);
   for (Slot& slot : slots_) {
-    slot.x = Buffer(bytes_of(rows, columns_.size(), sizeof(float)), host_);
-    slot.y = Buffer(classes ? bytes_of(rows, 1, sizeof(std::int64_t))
-                            : bytes_of(rows, info.targets, sizeof(float)),
-                    host_);
+    slot.x = PinnedBuffer(bytes_of(rows, columns_.size(), sizeof(float)), device);
+    slot.y = PinnedBuffer(classes ? bytes_of(rows, 1, sizeof(std::int64_t))
+                                  : bytes_of(rows, info.targets, sizeof(float)),
+                          device);
     slot.batch.slice.rows.reserve(static_cast<std::size_t>(rows));
   }
 }

@@ -38,8 +38,9 @@ class Loader {
   /// `source` outlives the loader. Random choices use the sampler's seed.
   /// Throws    InvalidArgument if the sampler's row count is not the source's or prefetch is out of
   ///           range; what Transform throws; OutOfMemory.
+  /// `device`: to which batches are copied.
   Loader(RowSource& source, const Sampler& sampler, const TransformOptions& transforms,
-         std::int64_t prefetch);
+         std::int64_t prefetch, Device device = {});
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
   ~Loader();
@@ -72,8 +73,8 @@ class Loader {
     std::int64_t micro = 0;
   };
   struct Slot {
-    Buffer x;
-    Buffer y;
+    PinnedBuffer x;
+    PinnedBuffer y;
     Batch batch;
   };
 

@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
@@ -24,9 +25,9 @@ std::string BackendStream::last_launches() const {
 std::string out_of_memory_text(std::size_t wanted_bytes, int index, std::size_t free_bytes,
                                std::size_t all_bytes) {
   return fmt::format(
-      "no {} bytes of memory on GPU {}: {} of {} MiB are free; a smaller batch-size, or more "
+      "no {} bytes of memory on GPU {}: {} of {} bytes are free; a smaller batch-size, or more "
       "accumulate, takes less",
-      wanted_bytes, index, free_bytes >> 20, all_bytes >> 20);
+      wanted_bytes, index, free_bytes, all_bytes);
 }
 
 LoadedBackend::LoadedBackend(const std::string& library)
@@ -45,6 +46,11 @@ LoadedBackend::LoadedBackend(const std::string& library)
 }
 
 CudaBackendResult open_cuda_backend() {
+  if (const char* other = std::getenv("PHALANX_BACKEND"); other != nullptr && *other != '\0') {
+    auto backend = std::make_unique<LoadedBackend>(other);
+    if (backend->get().count() > 0) return {std::move(backend), {}};
+    return {nullptr, backend->get().why_none()};
+  }
   void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
   if (driver == nullptr) return {nullptr, "this machine has no NVIDIA driver"};
   dlclose(driver);

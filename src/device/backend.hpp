@@ -52,6 +52,22 @@ struct BackendOptions {
   bool tf32 = false;  ///< products of f32 with 10 bits of mantissa, by tensor cores; sums stay f32
 };
 
+/// What a step may not exceed.
+struct StepLimits {
+  float samples = 1;     ///< of the global batch
+  float loss_limit = 0;  ///< of the mean loss
+  float clip_norm = 0;   ///< of the gradients; 0: none
+};
+
+/// What became of a step, in memory of the device.
+struct StepVerdict {
+  float norm = 0;  ///< of the gradients, before clipping
+  float gradient_scale =
+      0;  ///< min(1, clip_norm / norm); NaN, which keeps optimizers from updating, if the step is bad
+  float is_bad = 0;  ///< 1 if mean loss or norm is not finite, or the mean loss above its limit
+  float padding = 0;
+};
+
 /// One way to do something, for measurements.
 using Candidate = std::function<void(BackendStream& stream)>;
 
@@ -105,6 +121,7 @@ class DeviceBackend {
   /// f32 or bf16 into the other, rounded to nearest even.
   virtual void convert(DType from_type, const void* from, DType to_type, void* to,
                        std::int64_t count, void* stream) = 0;
+  virtual void scale(float* values, float factor, std::int64_t count, void* stream) = 0;
   /// As combine() of tensor/combine.hpp, whose bits it gives. At most kMostCombined inputs.
   virtual void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
                        std::int64_t count, void* stream) = 0;
@@ -112,6 +129,16 @@ class DeviceBackend {
   /// sums[b] = sum of values[i]^2 over block b of `block` elements, in double and in a fixed order.
   virtual void sum_squares(const float* values, std::int64_t count, std::int64_t block,
                            double* sums, void* stream) = 0;
+
+  /// Decides about a step without asking the host: see StepVerdict. `sums`: of sum_squares, `count` of them.
+  virtual void judge_step(const StepLimits& limits, const double* sums, std::int64_t count,
+                          const float* loss, StepVerdict* verdict, void* stream) = 0;
+
+  /// From begin_capture on, work on the stream, and on streams that wait for it, is recorded in the place of being done.
+  virtual void begin_capture(void* stream) = 0;
+  virtual void* end_capture(void* stream) = 0;  ///< what was recorded
+  virtual void launch_graph(void* graph, void* stream) = 0;
+  virtual void destroy_graph(void* graph) noexcept = 0;
 
   /// The operator's kernels, a `const DeviceKernels*` of op/op.hpp; null: it has none here.
   virtual const void* kernels(std::string_view operator_name) const noexcept = 0;
@@ -144,7 +171,8 @@ struct CudaBackendResult {
   std::string why_none;                    ///< in a few words
 };
 /// The CUDA half of this program, libphalanx_cuda.so beside it or in ../lib, if this machine has a driver and a GPU. Without a
-/// driver nothing large is opened.
+/// driver nothing large is opened. The environment variable PHALANX_BACKEND names another library instead, for tests.
+/// Throws    Unsupported, as LoadedBackend.
 CudaBackendResult open_cuda_backend();
 
 /// What a backend's library exports under this name: makes the backend, or returns null for another version.

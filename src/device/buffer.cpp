@@ -33,14 +33,19 @@ std::byte* allocate_on_host(std::size_t size_bytes) {
 
 }  // namespace
 
-Buffer::Buffer(std::size_t size_bytes, Stream& stream) : size_bytes_(size_bytes) {
+Buffer::Buffer(std::size_t size_bytes, Stream& stream, std::string_view what)
+    : size_bytes_(size_bytes) {
   if (size_bytes == 0) return;
   DeviceBackend* backend = stream.device().backend;
   if (backend == nullptr) {  // freed at once: every earlier call has completed
     data_ = allocate_on_host(size_bytes);
     return;
   }
-  data_ = backend->allocate(size_bytes, stream.handle());
+  try {
+    data_ = backend->allocate(size_bytes, stream.handle());
+  } catch (const OutOfMemory& e) {
+    throw OutOfMemory(fmt::format("{}: {}", what, e.what()));
+  }
   stream_ = &stream;
 }
 
@@ -119,7 +124,7 @@ void download(const std::byte* device, std::span<std::byte> host, Stream& stream
 std::byte* Workspace::reserve(std::size_t size_bytes) {
   if (size_bytes > buffer_.size_bytes()) {
     buffer_ = Buffer();
-    buffer_ = Buffer(size_bytes, stream_);
+    buffer_ = Buffer(size_bytes, stream_, what_);
   }
   return buffer_.data();
 }

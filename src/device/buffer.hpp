@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <span>
+#include <string_view>
 
 #include "device/stream.hpp"
 
@@ -22,8 +23,8 @@ class Buffer {
  public:
   Buffer() noexcept = default;
   /// Zero bytes are valid and hold nullptr.
-  /// Throws    OutOfMemory.
-  Buffer(std::size_t size_bytes, Stream& stream);
+  /// Throws    OutOfMemory that says `what` there was no memory for.
+  Buffer(std::size_t size_bytes, Stream& stream, std::string_view what = "a buffer");
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   Buffer(const Buffer&) = delete;
@@ -72,13 +73,16 @@ void download(const std::byte* device, std::span<std::byte> host, Stream& stream
 /// Scratch memory that several plans share: it only ever grows, and what it held is lost when it does.
 class Workspace {
  public:
-  explicit Workspace(Stream& stream) noexcept : stream_(stream) {}
+  /// `what`: for errors.
+  explicit Workspace(Stream& stream, std::string_view what = "scratch memory") noexcept
+      : stream_(stream), what_(what) {}
   /// At least `size_bytes` bytes, valid until the next call that asks for more.
   std::byte* reserve(std::size_t size_bytes);
   std::size_t size_bytes() const noexcept { return buffer_.size_bytes(); }
 
  private:
   Stream& stream_;
+  std::string_view what_;
   Buffer buffer_;
 };
 

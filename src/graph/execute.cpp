@@ -145,7 +145,7 @@ void Executor::sum_shards(const PlannedStep& step, std::span<const Operands> sha
     for (const Operands& all : shards) parts.push_back(all.out[sum.output].data);
     const TensorType& type = shards[0].out[sum.output].type;
     combine(ReduceOp::kSum, type.dtype, parts, gradients_.as<std::byte>() + sum.offset,
-            type.shape.numel());
+            type.shape.numel(), stream_);
   }
 }
 

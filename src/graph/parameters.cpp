@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/rng.hpp"
 
@@ -95,24 +94,31 @@ const ParameterSlot& ParameterLayout::state(std::string_view name) const {
 }
 
 ParameterSet::ParameterSet(ParameterLayout layout, Stream& stream, std::byte* memory)
-    : layout_(std::move(layout)), states_({DType::kF32, Shape{layout_.state_elements()}}, stream) {
+    : layout_(std::move(layout)),
+      stream_(stream),
+      states_({DType::kF32, Shape{layout_.state_elements()}}, stream) {
   const TensorType type(DType::kF32, Shape{layout_.parameter_elements()});
-  if (memory == nullptr) own_parameters_ = Tensor(type, stream);
+  if (memory == nullptr) own_parameters_ = Tensor(type, stream, "parameters");
   parameters_ = {memory == nullptr ? own_parameters_.view().data : memory, type};
-  std::fill_n(parameters_.as<float>(), type.shape.numel(), 0.0f);
-  std::ranges::fill(states_.as<float>(), 0.0f);
+  fill_zero(parameters_, stream);
+  fill_zero(states_.view(), stream);
 }
 
 void ParameterSet::initialise(std::uint64_t seed) {
-  for (const ParameterSlot& slot : layout_.parameters())
-    initialise_array(slot, seed, parameters_.as<float>() + slot.offset);
-  for (const ParameterSlot& slot : layout_.states())
-    initialise_array(slot, seed, states_.as<float>().data() + slot.offset);
+  std::vector<float> values;
+  const auto fill = [&](const ParameterSlot& slot, TensorView to) {
+    values.resize(static_cast<std::size_t>(slot.shape.numel()));
+    initialise_array(slot, seed, values.data());
+    upload({values.data(), to.type}, to, stream_);
+  };
+  for (const ParameterSlot& slot : layout_.parameters()) fill(slot, parameter(slot.name));
+  for (const ParameterSlot& slot : layout_.states()) fill(slot, state(slot.name));
 }
 
 void ParameterSet::keep_copies(Stream& stream) {
   if (copies_.view().data == nullptr)
-    copies_ = Tensor({DType::kBf16, Shape{layout_.parameter_elements()}}, stream);
+    copies_ = Tensor({DType::kBf16, Shape{layout_.parameter_elements()}}, stream,
+                     "bf16 copies of the parameters");
 }
 
 TensorView ParameterSet::copies() const noexcept { return copies_.view(); }

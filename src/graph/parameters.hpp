@@ -48,7 +48,7 @@ void initialise_array(const ParameterSlot& slot, std::uint64_t seed, float* to);
 /// The parameters and states of one model: two contiguous f32 arenas. Padding is zero and stays zero.
 class ParameterSet {
  public:
-  /// `memory`: for the parameters, layout.parameter_elements() f32 that outlive the set; null for memory of its own.
+  /// The stream outlives the set. `memory`: for the parameters, layout.parameter_elements() f32 that outlive the set; null for memory of its own.
   ParameterSet(ParameterLayout layout, Stream& stream, std::byte* memory = nullptr);
 
   const ParameterLayout& layout() const noexcept { return layout_; }
@@ -69,6 +69,7 @@ class ParameterSet {
 
  private:
   ParameterLayout layout_;
+  Stream& stream_;
   Tensor own_parameters_, states_, copies_;
   TensorView parameters_;
   std::optional<std::uint64_t> copies_version_;

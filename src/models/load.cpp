@@ -5,11 +5,20 @@
 
 namespace phalanx {
 
-void load_parameters(const Checkpoint& checkpoint, ParameterSet& parameters) {
+void load_array(const Checkpoint& checkpoint, const std::string& path, TensorView to,
+                Stream& stream) {
+  if (stream.device().backend == nullptr) return checkpoint.load(path, to);
+  std::vector<float> values(static_cast<std::size_t>(to.numel()));
+  const TensorView host{values.data(), to.type};
+  checkpoint.load(path, host);
+  upload(host, to, stream);
+}
+
+void load_parameters(const Checkpoint& checkpoint, ParameterSet& parameters, Stream& stream) {
   for (const ParameterSlot& slot : parameters.layout().parameters())
-    checkpoint.load("/parameters/" + slot.name, parameters.parameter(slot.name));
+    load_array(checkpoint, "/parameters/" + slot.name, parameters.parameter(slot.name), stream);
   for (const ParameterSlot& slot : parameters.layout().states())
-    checkpoint.load("/states/" + slot.name, parameters.state(slot.name));
+    load_array(checkpoint, "/states/" + slot.name, parameters.state(slot.name), stream);
 }
 
 LoadedModel load_model(const std::string& checkpoint_path, std::int64_t batch, Stream& stream) {
@@ -24,7 +33,7 @@ LoadedModel load_model(const std::string& checkpoint_path, std::int64_t batch, S
     throw InvalidInput(
         fmt::format("{}: the model it describes cannot be built: {}", checkpoint_path, e.what()));
   }
-  load_parameters(checkpoint, loaded.network->parameters());
+  load_parameters(checkpoint, loaded.network->parameters(), stream);
   return loaded;
 }
 

@@ -22,6 +22,11 @@ LoadedModel load_model(const std::string& checkpoint_path, std::int64_t batch, S
 
 /// Copies /parameters and /states into a network of the same layout.
 /// Throws    InvalidInput if an array is missing or has another shape.
-void load_parameters(const Checkpoint& checkpoint, ParameterSet& parameters);
+void load_parameters(const Checkpoint& checkpoint, ParameterSet& parameters, Stream& stream);
+
+/// One array of a checkpoint into memory of the stream's device.
+/// Throws    likewise.
+void load_array(const Checkpoint& checkpoint, const std::string& path, TensorView to,
+                Stream& stream);
 
 }  // namespace phalanx

@@ -60,14 +60,19 @@ void attach_logits(Graph& graph, const std::string& loss) {
 void attach_loss(Graph& graph, const std::string& loss) {
   attach_logits(graph, loss);
   const ValueId logits = graph.output("logits");
+  const auto count_correct = [&](ValueId target) {
+    graph.set_output("correct", graph.add_one("count_correct", {}, {logits, target}, "correct"));
+  };
   const TensorType type = graph.value(logits).type;
   if (loss == "softmax_cross_entropy") {
     const ValueId target = graph.add_input("target", {DType::kI64, Shape{type.shape[0]}});
     graph.set_output("loss", graph.add_one(loss, {}, {logits, target}, "loss"));
+    count_correct(target);
   } else {
     const ValueId target = graph.add_input("target", {DType::kF32, type.shape});
     graph.set_output("loss", graph.add_one(loss, {{"reduction", std::string("row_mean_sum")}},
                                            {logits, target}, "loss"));
+    if (loss == "binary_cross_entropy") count_correct(target);
   }
 }
 

@@ -44,7 +44,8 @@ Graph build_model(const ModelSpec& spec, std::int64_t batch);
 /// Throws    ConfigError for another loss than those of attach_loss.
 void attach_logits(Graph& graph, const std::string& loss);
 
-/// Adds "logits", the input "target" and the output "loss", a sum over the samples.
+/// Adds "logits", the input "target", the output "loss", a sum over the samples, and for classifiers the output "correct",
+/// the number of right answers.
 ///
 /// softmax_cross_entropy  target i64 [batch]
 /// binary_cross_entropy   target f32 [batch, outputs]; per sample the mean over the outputs

@@ -3,30 +3,34 @@
 
 #include <algorithm>
 
+#include "device/backend.hpp"
 #include "graph/passes/passes.hpp"
 
 namespace phalanx {
 
 Network::Network(NetworkOptions options, std::int64_t batch, Stream& stream, Communicator* comm)
-    : options_(std::move(options)), stream_(stream), arena_(stream) {
+    : options_(std::move(options)), stream_(stream), arena_(stream, "activations") {
+  if (DeviceBackend* backend = stream.device().backend; backend != nullptr)
+    backend->options.tf32 = options_.precision == "tf32";
   const Graph graph = lower(options_.training ? Mode::kTraining : Mode::kInference,
                             std::max<std::int64_t>(batch, 1));
   ParameterLayout parameters(graph);
   const auto bytes = static_cast<std::size_t>(parameters.parameter_elements()) * sizeof(float);
-  std::byte* shared =
-      comm != nullptr && options_.gathers_parameters ? comm->allocate(bytes, stream) : nullptr;
+  std::byte* shared = comm != nullptr && comm->size() > 1 && options_.gathers_parameters
+                          ? comm->allocate(bytes, stream)
+                          : nullptr;
   parameters_ = std::make_unique<ParameterSet>(std::move(parameters), stream, shared);
   if (!options_.training) return;
   const ParameterLayout& layout = parameters_->layout();
   const std::int64_t states = options_.sums_states ? layout.state_elements() : 0;
   const TensorType type(DType::kF32, Shape{layout.parameter_elements() + states + kTail});
-  if (comm != nullptr) {
+  if (comm != nullptr && comm->size() > 1) {
     gradients_ = {comm->allocate(type.size_bytes(), stream), type};
     return;
   }
-  own_gradients_ = Tensor(type, stream);
+  own_gradients_ = Tensor(type, stream, "gradients");
   gradients_ = own_gradients_.view();
-  std::ranges::fill(own_gradients_.as<float>(), 0.0f);
+  fill_zero(gradients_, stream);
 }
 
 Graph Network::lower(Mode mode, std::int64_t batch) {
@@ -35,6 +39,7 @@ Graph Network::lower(Mode mode, std::int64_t batch) {
     attach_logits(graph, options_.loss);
   else
     attach_loss(graph, options_.loss);
+  if (mode != Mode::kTraining) graph.drop_output("correct");
   if (mode == Mode::kTraining) {
     Graph wanted = graph;
     wanted.drop_output("y");
@@ -48,9 +53,14 @@ Graph Network::lower(Mode mode, std::int64_t batch) {
     cut_weight_ = split.weight;
   }
   graph = pool_before_relu(graph);
+  const bool on_gpu = stream_.device().kind == DeviceKind::kCuda;
+  if (on_gpu) graph = fuse_unary_chains(fuse_activation(graph));
   if (options_.precision == "bf16") graph = lower_precision(graph);
   graph = choose_layouts(graph, stream_.device());
-  return mode == Mode::kTraining ? differentiate(graph, "loss") : graph;
+  if (mode != Mode::kTraining) return graph;
+  if (!on_gpu || options_.loss != "softmax_cross_entropy") return differentiate(graph, "loss");
+  graph.drop_output("correct");  // the fused operator counts
+  return fuse_loss_gradient(differentiate(prune_unused(graph), "loss"));
 }
 
 void Network::initialise(std::uint64_t seed) {
@@ -62,9 +72,12 @@ void Network::initialise(std::uint64_t seed) {
   whole.shape = Shape{rows, total};
   std::vector<float> values(static_cast<std::size_t>(rows * total));
   initialise_array(whole, seed, values.data());
-  for (std::int64_t r = 0; r < rows; ++r)
-    std::copy_n(values.data() + r * total + options_.columns.begin, options_.columns.size(),
-                part.as<float>() + r * options_.columns.size());
+  std::vector<float> mine;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* row = values.data() + r * total + options_.columns.begin;
+    mine.insert(mine.end(), row, row + options_.columns.size());
+  }
+  upload({mine.data(), part.type}, part, stream_);
 }
 
 Executor& Network::executor(Mode mode, std::int64_t batch, std::int64_t shards) {

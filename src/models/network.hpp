@@ -17,7 +17,7 @@ namespace phalanx {
 struct NetworkOptions {
   ModelSpec model;
   std::string loss;               ///< see attach_loss
-  std::string precision = "f32";  ///< f32 | bf16
+  std::string precision = "f32";  ///< f32 | tf32 (as f32 on the CPU) | bf16
   bool training = true;           ///< false: no gradients, training() may not be called
   bool sums_states =
       false;  ///< the gradient arena has room for sums of states: training over shards
@@ -47,7 +47,8 @@ class Network {
   TensorView gradients() const noexcept { return gradients_; }
   static constexpr std::int64_t kTail = 16;
 
-  /// Inputs "x", "target", "dloss"; outputs "loss" (summed over the batch) and "logits"; fills the gradients.
+  /// Inputs "x", "target", "dloss"; outputs "loss" (summed over the batch), "logits" and, of classifiers, "correct"; fills
+  /// the gradients.
   /// `shards` > 0: over so many shards of `batch` rows (see Plan).
   Executor& training(std::int64_t batch, std::int64_t shards = 0);
   /// Inputs "x", "target"; outputs "loss", "logits", "y". Dropout is off, batch norm uses its running statistics.

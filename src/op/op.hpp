@@ -137,6 +137,8 @@ struct OpSpec {
       ~1u;  ///< bit i: input i may be a parameter: its gradient honours adds_to(i)
   std::uint32_t needs_inputs = 0;   ///< bit i: backward reads input i
   std::uint32_t needs_outputs = 0;  ///< bit i: backward reads output i (saved ones included)
+  /// The same where it depends on attributes: these bits count in addition. See needed_outputs().
+  std::uint32_t (*needs_outputs_of)(const Attributes& attributes) = nullptr;
   LayoutRule layout = LayoutRule::kPlain;
   std::span<const AliasRule> aliases = {};
   /// The same for the backward kernel: output is dx of an input, input counts in the backward kernel's own list.
@@ -156,6 +158,11 @@ struct OpSpec {
 
   DeviceKernels cpu;
 };
+
+/// The outputs that the backward kernel of a node reads, by bits.
+inline std::uint32_t needed_outputs(const OpSpec& op, const Attributes& attributes) {
+  return op.needs_outputs | (op.needs_outputs_of != nullptr ? op.needs_outputs_of(attributes) : 0u);
+}
 
 /// Every operator of this build, in the order of kernels/CMakeLists.txt.
 std::span<const OpSpec* const> all_operators() noexcept;

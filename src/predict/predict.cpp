@@ -55,27 +55,27 @@ Transform training_transform(const RunRecord& record, DatasetInfo info, const st
 
 class Predictor {
  public:
-  Predictor(const PredictOptions& options, LoadedModel& model, Dataset& data)
+  Predictor(const PredictOptions& options, LoadedModel& model, Dataset& data, Stream& stream)
       : options_(options),
+        stream_(stream),
         model_(model),
         data_(data),
         transform_(training_transform(model.record, data.info(), options.data)),
         raw_(data.x_row_bytes() * static_cast<std::size_t>(options.batch_size)),
         targets_(data.y_row_bytes() * static_cast<std::size_t>(options.batch_size)),
-        x_(static_cast<std::size_t>(transform_.sample_numel() * options.batch_size)) {}
+        x_({DType::kF32, Shape{options.batch_size, transform_.sample_numel()}}, stream.device()) {}
 
   /// Logits of rows [begin, begin + rows), in the units of the data set for real targets.
   const std::vector<float>& run(std::int64_t begin, std::int64_t rows) {
     data_.read_range(begin, begin + rows, raw_.data(), targets_.data());
     for (std::int64_t i = 0; i < rows; ++i)
       transform_.apply(raw_.data() + static_cast<std::size_t>(i) * data_.x_row_bytes(), begin + i,
-                       0, x_.data() + i * transform_.sample_numel());
+                       0, x_.as<float>().data() + i * transform_.sample_numel());
     Executor& executor = model_.network->inference(rows);
     const TensorType type = executor.plan().graph().value(executor.plan().graph().input("x")).type;
-    executor.feed("x", {x_.data(), type});
+    executor.feed("x", on_device(type));
     executor.run({.parameter_version = 1});
-    const ConstTensorView logits = executor.output("logits");
-    logits_.assign(logits.as<float>(), logits.as<float>() + logits.numel());
+    logits_ = values_of<float>(executor.output("logits"), stream_);
     const RunRecord& record = model_.record;
     if (record.normalise_targets)
       for (std::size_t i = 0; i < logits_.size(); ++i) {
@@ -87,12 +87,26 @@ class Predictor {
   }
 
  private:
+  /// The samples where the network reads them.
+  ConstTensorView on_device(const TensorType& type) {
+    const ConstTensorView host{x_.view().data, type};
+    if (stream_.device().backend == nullptr) return host;
+    if (x_on_device_.size_bytes() < type.size_bytes())
+      x_on_device_ = Buffer(x_.type().size_bytes(), stream_);
+    const TensorView to{x_on_device_.data(), type};
+    upload(host, to, stream_);
+    return to;
+  }
+
   const PredictOptions& options_;
+  Stream& stream_;
   LoadedModel& model_;
   Dataset& data_;
   Transform transform_;
   std::vector<std::byte> raw_, targets_;
-  std::vector<float> x_, logits_;
+  HostTensor x_;
+  Buffer x_on_device_;
+  std::vector<float> logits_;
 };
 
 void create_folder(const std::string& folder) {
@@ -109,7 +123,8 @@ PredictReport predict(const PredictOptions& options, const RankLayout& layout, C
   const auto start = std::chrono::steady_clock::now();
   LoadedModel model = load_model(options.checkpoint, options.batch_size, stream);
   Dataset data(options.data, options.split, static_cast<std::size_t>(options.cache_mib) << 20);
-  Predictor predictor(options, model, data);
+  Predictor predictor(options, model, data, stream);
+  Stream host{Device{}};
   const PredictionKind kind = kind_of(model.record, options.threshold);
   const std::string identity =
       identity_of(options, model.record, Checkpoint::read(options.checkpoint), data.info());
@@ -124,7 +139,7 @@ PredictReport predict(const PredictOptions& options, const RankLayout& layout, C
     if (finished == 0 && !PredictionFile::exists(partial, identity))
       PredictionFile::create(partial, identity, kind, data.size(), options.batch_size);
   }
-  comm.broadcast({&finished, {DType::kI64, Shape{1}}}, 0, stream);
+  comm.broadcast({&finished, {DType::kI64, Shape{1}}}, 0, host);
 
   std::int64_t computed = 0;
   if (finished == 0) {
@@ -141,7 +156,7 @@ PredictReport predict(const PredictOptions& options, const RankLayout& layout, C
     }
     comm.barrier();
     file.close();
-    comm.all_reduce({&computed, {DType::kI64, Shape{1}}}, ReduceOp::kSum, stream);
+    comm.all_reduce({&computed, {DType::kI64, Shape{1}}}, ReduceOp::kSum, host);
     if (layout.rank == 0) rename_durably(partial, report.file);
   }
   if (options.csv && layout.rank == 0 && (finished == 0 || !std::filesystem::exists(csv)))

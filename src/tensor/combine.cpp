@@ -8,6 +8,8 @@
 #include <bit>
 #include <type_traits>
 
+#include "device/backend.hpp"
+
 namespace phalanx {
 namespace {
 
@@ -106,6 +108,14 @@ void combine(ReduceOp op, DType type, std::span<const void* const> inputs,
   }
   throw InvalidArgument(
       fmt::format("a reduction takes f32, bf16, i64 or i32, found {}", name(type)));
+}
+
+void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
+             std::int64_t count, Stream& stream) {
+  if (DeviceBackend* backend = stream.device().backend; backend != nullptr)
+    backend->combine(op, type, inputs, output, count, stream.handle());
+  else
+    combine(op, type, inputs, output, count);
 }
 
 }  // namespace phalanx

@@ -24,4 +24,8 @@ inline void combine(ReduceOp op, DType type, std::span<const void* const> inputs
   combine(op, type, inputs, std::span<void* const>(&output, 1), count);
 }
 
+/// On the device of a stream.
+void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
+             std::int64_t count, Stream& stream);
+
 }  // namespace phalanx

@@ -7,6 +7,8 @@
 #include <array>
 #include <cstring>
 
+#include "device/backend.hpp"
+
 namespace phalanx {
 namespace {
 
@@ -67,8 +69,30 @@ std::string TensorType::str() const {
                      channel_block == 1 ? "" : fmt::format("/{}", channel_block));
 }
 
-void copy(ConstTensorView from, TensorView to, Stream&) {
+namespace {
+
+void copy_on_device(const ConstTensorView& from, const TensorView& to, DeviceBackend& backend,
+                    Stream& stream) {
+  if (from.numel() == 0) return;
+  if (from.type == to.type) {
+    backend.copy(from.as<std::byte>(), to.as<std::byte>(), from.type.size_bytes(), stream.handle());
+    return;
+  }
+  require<Unsupported>(is_float(from.type.dtype) && is_float(to.type.dtype) &&
+                           from.type.channel_block == to.type.channel_block,
+                       "copy on a GPU converts f32 and bf16 of equal channel blocks");
+  backend.convert(from.type.dtype, from.data, to.type.dtype, to.data, from.numel(),
+                  stream.handle());
+}
+
+}  // namespace
+
+void copy(ConstTensorView from, TensorView to, Stream& stream) {
   require(from.shape() == to.shape(), "copy: the shapes differ");
+  if (DeviceBackend* backend = stream.device().backend; backend != nullptr) {
+    copy_on_device(from, to, *backend, stream);
+    return;
+  }
   if (from.type == to.type) {
     if (from.numel() > 0) std::memcpy(to.data, from.data, from.type.size_bytes());
     return;
@@ -82,6 +106,51 @@ void copy(ConstTensorView from, TensorView to, Stream&) {
                       from.shape());
     });
   });
+}
+
+void fill_zero(TensorView to, Stream& stream) {
+  if (to.numel() == 0) return;
+  if (DeviceBackend* backend = stream.device().backend; backend != nullptr)
+    backend->fill_zero(to.as<std::byte>(), to.type.size_bytes(), stream.handle());
+  else
+    std::memset(to.data, 0, to.type.size_bytes());
+}
+
+void scale(TensorView values, float factor, Stream& stream) {
+  require(values.type.dtype == DType::kF32, "scale takes f32");
+  if (DeviceBackend* backend = stream.device().backend; backend != nullptr) {
+    backend->scale(values.as<float>(), factor, values.numel(), stream.handle());
+    return;
+  }
+  for (std::int64_t i = 0; i < values.numel(); ++i) values.as<float>()[i] *= factor;
+}
+
+namespace {
+
+void require_equal(const TensorType& from, const TensorType& to) {
+  if (!(from == to))
+    throw InvalidArgument("a copy between host and device of " + from.str() + " to " + to.str());
+}
+
+}  // namespace
+
+void upload(ConstTensorView host, TensorView to, Stream& stream) {
+  require_equal(host.type, to.type);
+  upload({host.as<std::byte>(), host.type.size_bytes()}, to.as<std::byte>(), stream);
+}
+
+void download(ConstTensorView from, TensorView host, Stream& stream) {
+  require_equal(from.type, host.type);
+  download(from.as<std::byte>(), {host.as<std::byte>(), host.type.size_bytes()}, stream);
+}
+
+TensorView on_host(TensorView values, HostTensor& space, Stream& stream) {
+  if (stream.device().backend == nullptr) return values;
+  if (space.type().size_bytes() < values.type.size_bytes())
+    space = HostTensor(values.type, stream.device());
+  const TensorView host{space.view().data, values.type};
+  download(values, host, stream);
+  return host;
 }
 
 }  // namespace phalanx

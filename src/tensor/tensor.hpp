@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/dtype.hpp"
 #include "core/shape.hpp"
@@ -75,9 +77,9 @@ class Tensor {
  public:
   Tensor() = default;
   /// Uninitialised memory on the stream's device.
-  /// Throws    OutOfMemory.
-  Tensor(const TensorType& type, Stream& stream)
-      : type_(type), buffer_(type.size_bytes(), stream) {}
+  /// Throws    OutOfMemory that says `what` there was no memory for.
+  Tensor(const TensorType& type, Stream& stream, std::string_view what = "a tensor")
+      : type_(type), buffer_(type.size_bytes(), stream, what) {}
 
   const TensorType& type() const noexcept { return type_; }
   TensorView view() const noexcept { return {buffer_.data(), type_}; }
@@ -91,8 +93,53 @@ class Tensor {
   Buffer buffer_;
 };
 
-/// Copies `from` to `to` on the stream: equal shapes; element type and channel block may differ (f32 and bf16 convert).
+/// Copies `from` to `to`, both on the stream's device: equal shapes; element type and channel block may differ (f32 and bf16
+/// convert; on a GPU channel blocks are equal, `reorder` changes them).
 /// Throws    InvalidArgument if the shapes differ, Unsupported for another conversion.
 void copy(ConstTensorView from, TensorView to, Stream& stream);
+
+void fill_zero(TensorView to, Stream& stream);
+/// values[i] *= factor, f32.
+void scale(TensorView values, float factor, Stream& stream);
+
+/// Between memory of the host and of the stream's device, equal types; as upload() and download() of buffers. On the CPU
+/// these are copies.
+void upload(ConstTensorView host, TensorView to, Stream& stream);
+void download(ConstTensorView from, TensorView host, Stream& stream);
+
+/// The values of a tensor, once all that was enqueued has run.
+template <class T>
+std::vector<T> values_of(ConstTensorView from, Stream& stream) {
+  std::vector<T> values(static_cast<std::size_t>(from.numel()));
+  download(from, {values.data(), from.type}, stream);
+  stream.synchronize();
+  return values;
+}
+
+/// Host memory for what is copied to and from a device: pinned where that is a GPU. Move-only.
+class HostTensor {
+ public:
+  HostTensor() = default;
+  HostTensor(const TensorType& type, Device device)
+      : type_(type), buffer_(type.size_bytes(), device) {}
+
+  const TensorType& type() const noexcept { return type_; }
+  TensorView view() const noexcept { return {buffer_.data(), type_}; }
+  template <class T>
+  std::span<T> as() const noexcept {
+    return {reinterpret_cast<T*>(buffer_.data()), static_cast<std::size_t>(type_.shape.numel())};
+  }
+
+ private:
+  TensorType type_;
+  PinnedBuffer buffer_;
+};
+
+/// The values of a tensor in host memory: of the CPU, where they lie; of a GPU, copied into `space`, which is made larger if
+/// it has to be. They have arrived when the stream has been waited for.
+TensorView on_host(TensorView values, HostTensor& space, Stream& stream);
+inline ConstTensorView on_host(ConstTensorView values, HostTensor& space, Stream& stream) {
+  return on_host(TensorView{const_cast<void*>(values.data), values.type}, space, stream);
+}
 
 }  // namespace phalanx

@@ -28,22 +28,25 @@ class Timer {
 
 CheckpointSaver::CheckpointSaver(const TrainConfig& config, const RankLayout& layout,
                                  CheckpointFolder folder, const ParameterSet& parameters,
-                                 const Optimizer& optimizer, const ColumnShards* shards)
+                                 const Optimizer& optimizer, const ColumnShards* shards,
+                                 Stream& stream)
     : layout_(layout),
       parameters_(parameters),
       optimizer_(optimizer),
       shards_(shards),
+      stream_(stream),
       writer_(std::move(folder),
               {.keep = config.keep, .has_thread = config.checkpoint_async && layout.rank == 0}) {
   if (!config.checkpoint_async || !takes_part()) return;
-  writer_.reserve(training_state(parameters_, optimizer_, shards_).entries);
+  writer_.reserve(training_state(parameters_, optimizer_, shards_, spaces_, stream_).entries);
 }
 
 void CheckpointSaver::save(const RunRecord& record, bool is_best, bool is_numbered) {
   const Timer timer(stall_.seconds);
   ++stall_.checkpoints;
   if (!takes_part()) return;
-  TrainingState state = training_state(parameters_, optimizer_, shards_);
+  writer_.wait_until_copied();  // the checkpoint before may have no step behind it
+  TrainingState state = training_state(parameters_, optimizer_, shards_, spaces_, stream_);
   if (layout_.rank != 0) return;
   writer_.save({.step = record.step,
                 .is_best = is_best,

@@ -22,7 +22,7 @@ class CheckpointSaver {
   /// Called by every rank; all arguments outlive the saver. `shards` as for training_state.
   CheckpointSaver(const TrainConfig& config, const RankLayout& layout, CheckpointFolder folder,
                   const ParameterSet& parameters, const Optimizer& optimizer,
-                  const ColumnShards* shards);
+                  const ColumnShards* shards, Stream& stream);
 
   /// Called by every rank, between steps.
   /// Throws    IoError naming file and reason, also of the checkpoint before.
@@ -47,7 +47,9 @@ class CheckpointSaver {
   const ParameterSet& parameters_;
   const Optimizer& optimizer_;
   const ColumnShards* shards_;
+  Stream& stream_;
   std::vector<Tensor> gathered_;  // of the checkpoint that is being copied
+  HostSpaces spaces_;             // likewise
   CheckpointStall stall_;
   CheckpointWriter writer_;  // last: it reads the rest
 };

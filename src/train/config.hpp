@@ -14,6 +14,8 @@ struct TrainConfig {
   std::string output =
       "runs/default";  ///< folder for checkpoints, metrics, plots and the effective configuration
   std::string device = "auto";  ///< auto | cpu | cuda
+  std::string gemm = "auto";    ///< auto | own | cublas: kernels of a GPU for products of matrices
+  std::string conv = "auto";    ///< auto | own | cudnn: likewise for convolutions
   std::int64_t threads = 1;     ///< OpenMP threads per rank
   std::int64_t seed = 1;
 
@@ -38,7 +40,8 @@ struct TrainConfig {
   std::string loss =
       "auto";  ///< auto | softmax_cross_entropy | binary_cross_entropy | mean_squared_error
   std::string precision =
-      "f32";  ///< f32 | bf16 (activations and products; parameters and gradients stay f32)
+      "f32";  ///< f32 | tf32 (f32 by tensor cores of a GPU) | bf16 (activations and products);
+              ///< parameters and gradients stay f32
 
   // optimizer
   std::string optimizer = "sgd";  ///< sgd | adam | adamw

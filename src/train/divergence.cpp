@@ -44,13 +44,17 @@ void check_divergence(const ParameterSet& parameters, const std::string& except,
   const std::vector<ParameterSlot>& slots = parameters.layout().parameters();
   const auto count = static_cast<std::int64_t>(slots.size()), ranks = std::int64_t{comm.size()};
   std::vector<std::int64_t> mine, all(static_cast<std::size_t>(count * ranks));
+  HostTensor space;
+  const TensorView arena = on_host(parameters.parameters(), space, stream);
+  stream.synchronize();
   for (const ParameterSlot& slot : slots)
     mine.push_back(slot.name == except ? 0
                                        : std::bit_cast<std::int64_t>(
-                                             hash({parameters.parameter(slot.name).as<float>(),
+                                             hash({arena.as<float>() + slot.offset,
                                                    static_cast<std::size_t>(slot.shape.numel())})));
+  Stream host{Device{}};
   comm.all_gather({mine.data(), {DType::kI64, Shape{count}}},
-                  {all.data(), {DType::kI64, Shape{ranks, count}}}, stream);
+                  {all.data(), {DType::kI64, Shape{ranks, count}}}, host);
   std::string first;
   int others = -1;
   std::vector<std::int64_t> of_slot(static_cast<std::size_t>(ranks));

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "data/device_feed.hpp"
+
 namespace phalanx {
 
 std::int64_t count_correct(const std::string& loss_name, ConstTensorView logits,
@@ -157,16 +159,18 @@ Evaluation evaluate(Network& network, Loader& loader, Communicator& comm, Stream
       loader.transform().changes_targets() ? loader.target_std() : std::vector<float>{};
   const bool by_column = !network.cut_weight().empty();
   MetricSums sums;
+  HostTensor space;
   const std::int64_t outputs = network.options().model.outputs;
   // Ranks without samples take part in the sums.
   const std::int64_t classes =
       loss_name == "mean_squared_error" ? 0 : confused_classes(loss_name, outputs);
   sums.confusion.assign(static_cast<std::size_t>(classes * classes), 0);
   loader.begin(0, 0, 1);
+  DeviceFeed feed(loader, stream);
   const std::int64_t batches =
       loader.sampler().steps_per_epoch() * loader.sampler().options().micro_batches;
   for (std::int64_t b = 0; b < batches; ++b) {
-    const Batch& batch = loader.next();
+    const Batch& batch = feed.next();
     if (batch.slice.is_empty()) continue;
     Executor& executor = network.evaluation(batch.x.shape()[0]);
     executor.feed("x", batch.x);
@@ -175,11 +179,13 @@ Evaluation evaluate(Network& network, Loader& loader, Communicator& comm, Stream
     if (by_column)
       run.collective = [&](TensorView sum) { comm.all_reduce(sum, ReduceOp::kSum, stream); };
     executor.run(run);
-    add_batch(sums, loss_name, executor.output("logits"), batch.y,
-              *executor.output("loss").as<float>(), target_std);
+    const ConstTensorView logits = on_host(executor.output("logits"), space, stream);
+    const float loss = values_of<float>(executor.output("loss"), stream).front();
+    add_batch(sums, loss_name, logits, feed.on_host().y, loss, target_std);
   }
   loader.end();
-  if (!by_column) all_reduce_sums(sums, comm, stream);  // by column, every rank has seen every row
+  Stream host{Device{}};
+  if (!by_column) all_reduce_sums(sums, comm, host);  // by column, every rank has seen every row
   Evaluation e;
   e.is_classifier = loss_name != "mean_squared_error";
   e.samples = static_cast<std::int64_t>(sums.samples);

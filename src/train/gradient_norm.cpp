@@ -7,6 +7,8 @@
 #include <numeric>
 #include <vector>
 
+#include "device/backend.hpp"
+
 namespace phalanx {
 namespace {
 
@@ -52,6 +54,24 @@ double norm_of_parts(ConstTensorView values, const GradientReducer& reducer, Com
   // One rank has a block's sum, the others have zero: added as integers, its bits are what is left.
   comm.all_reduce({sums.data(), {DType::kI64, Shape{std::ssize(sums)}}}, ReduceOp::kSum, stream);
   return root_of_sum(sums);
+}
+
+std::int64_t blocks_of_norm(std::int64_t elements) noexcept {
+  return (elements + kPartBlock - 1) / kPartBlock;
+}
+
+void norm_blocks(ConstTensorView values, const GradientReducer* reducer, TensorView sums,
+                 Communicator& comm, Stream& stream) {
+  DeviceBackend& backend = *stream.device().backend;
+  const auto add = [&](const Range& range) {
+    backend.sum_squares(values.as<float>() + range.begin, range.size(), kPartBlock,
+                        static_cast<double*>(sums.data) + range.begin / kPartBlock,
+                        stream.handle());
+  };
+  if (reducer == nullptr) return add({0, values.numel()});
+  fill_zero(sums, stream);
+  for (const Range& range : reducer->owned()) add(range);
+  comm.all_reduce(sums, ReduceOp::kSum, stream);
 }
 
 }  // namespace phalanx

@@ -14,4 +14,10 @@ double norm(ConstTensorView values);
 double norm_of_parts(ConstTensorView values, const GradientReducer& reducer, Communicator& comm,
                      Stream& stream);
 
+/// The same in memory of a GPU, without a wait: one double, stored as i64, for each block of `values`; see
+/// DeviceBackend::judge_step for the rest. `reducer`: says what this rank owns; null: all.
+std::int64_t blocks_of_norm(std::int64_t elements) noexcept;
+void norm_blocks(ConstTensorView values, const GradientReducer* reducer, TensorView sums,
+                 Communicator& comm, Stream& stream);
+
 }  // namespace phalanx

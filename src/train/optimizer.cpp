@@ -10,6 +10,8 @@
 namespace phalanx {
 namespace {
 
+constexpr std::size_t kGradientScale = 2;  // its place in `hyper` of both operators
+
 std::string_view operator_for(const std::string& optimizer) {
   if (optimizer == "sgd") return "sgd";
   if (optimizer == "adam" || optimizer == "adamw") return "adam";
@@ -33,11 +35,14 @@ Optimizer::Optimizer(const TrainConfig& config, std::int64_t elements, GradientR
     attributes_.set("nesterov", std::int64_t{config.nesterov});
     if (config.momentum != 0) slot_names_ = {"momentum"};
   }
+  const TensorType hyper(DType::kF32, Shape{op_.name == "adam" ? 8 : 4});
+  hyper_on_host_ = HostTensor(hyper, stream_.device());
+  hyper_ = Tensor(hyper, stream_);
   std::int64_t count = 0;
   for (const Range& range : owned()) count += range.size();
   for (std::size_t i = 0; i < slot_names_.size(); ++i) {
-    slots_.emplace_back(TensorType(DType::kF32, Shape{count}), stream_);
-    std::ranges::fill(slots_.back().as<float>(), 0.0f);
+    slots_.emplace_back(TensorType(DType::kF32, Shape{count}), stream_, "optimizer state");
+    fill_zero(slots_.back().view(), stream_);
   }
 }
 
@@ -60,8 +65,11 @@ TensorView Optimizer::whole_slot(std::size_t slot, Tensor& space) const {
 
 void Optimizer::set_slot(std::size_t slot, ConstTensorView arena) {
   float* to = slots_[slot].as<float>().data();
-  for (const Range& range : owned())
-    to = std::copy_n(arena.as<float>() + range.begin, range.size(), to);
+  for (const Range& range : owned()) {
+    const TensorType type(DType::kF32, Shape{range.size()});
+    copy({arena.as<float>() + range.begin, type}, {to, type}, stream_);
+    to += range.size();
+  }
 }
 
 namespace {
@@ -75,28 +83,45 @@ TensorView slice(const TensorView& arena, const Range& range) {
 
 }  // namespace
 
-Optimizer::Updated Optimizer::update(const Arenas& arenas, double learning_rate,
-                                     double gradient_scale, std::int64_t step, Stream& stream) {
+void Optimizer::set_hyper(double learning_rate, double gradient_scale, std::int64_t step,
+                          Stream& stream) {
   const auto f = [](double v) { return static_cast<float>(v); };
-  std::array<float, 8> hyper{f(learning_rate), f(config_.weight_decay), f(gradient_scale),
-                             f(config_.momentum)};
-  std::int64_t constants = 4;
+  const std::span<float> hyper = hyper_on_host_.as<float>();
+  hyper[0] = f(learning_rate);
+  hyper[1] = f(config_.weight_decay);
+  hyper[kGradientScale] = f(gradient_scale);
   if (op_.name == "adam") {
     const auto t = static_cast<double>(step + 1);
     // The kernel accumulates with the betas as f32 holds them, so the corrections must start from the same numbers.
     const auto correction = [&](double beta) {
       return f(1 - std::pow(static_cast<double>(f(beta)), t));
     };
-    hyper = {hyper[0],
-             hyper[1],
-             hyper[2],
-             f(config_.beta1),
-             f(config_.beta2),
-             f(config_.epsilon),
-             correction(config_.beta1),
-             correction(config_.beta2)};
-    constants = 8;
+    hyper[3] = f(config_.beta1);
+    hyper[4] = f(config_.beta2);
+    hyper[5] = f(config_.epsilon);
+    hyper[6] = correction(config_.beta1);
+    hyper[7] = correction(config_.beta2);
+  } else {
+    hyper[3] = f(config_.momentum);
   }
+  upload(hyper_on_host_.view(), hyper_.view(), stream);
+}
+
+Optimizer::Updated Optimizer::update(const Arenas& arenas, double learning_rate,
+                                     double gradient_scale, std::int64_t step, Stream& stream) {
+  set_hyper(learning_rate, gradient_scale, step, stream);
+  return update_with_hyper(arenas, stream);
+}
+
+Optimizer::Updated Optimizer::update(const Arenas& arenas, double learning_rate,
+                                     ConstTensorView gradient_scale, std::int64_t step,
+                                     Stream& stream) {
+  set_hyper(learning_rate, 1, step, stream);
+  copy(gradient_scale, {hyper_.as<float>().data() + kGradientScale, gradient_scale.type}, stream);
+  return update_with_hyper(arenas, stream);
+}
+
+Optimizer::Updated Optimizer::update_with_hyper(const Arenas& arenas, Stream& stream) {
   // What other ranks update has to be rounded here, so all of the copy is.
   const bool writes_copy = arenas.copy && !is_sharded();
   attributes_.set("copy", std::int64_t{writes_copy ? 1 : 0});
@@ -111,7 +136,7 @@ Optimizer::Updated Optimizer::update(const Arenas& arenas, double learning_rate,
     std::array<TensorView, 4> out{parameters};
     for (std::size_t i = 0; i < slots_.size(); ++i)
       in[2 + i] = out[1 + i] = slice(slots_[i].view(), {first, first + range.size()});
-    in[2 + slots] = {hyper.data(), {DType::kF32, Shape{constants}}};
+    in[2 + slots] = hyper_.view();
     if (writes_copy) out[1 + slots] = slice(arenas.copy, range);
     OpContext ctx{.stream = stream, .attributes = attributes_, .workspace = {}};
     forward(ctx, std::span(in).first(3 + slots),

@@ -39,6 +39,9 @@ class Optimizer {
   };
   Updated update(const Arenas& arenas, double learning_rate, double gradient_scale,
                  std::int64_t step, Stream& stream);
+  /// The same with a scale that stands in memory of the device, f32 []. NaN: nothing is updated.
+  Updated update(const Arenas& arenas, double learning_rate, ConstTensorView gradient_scale,
+                 std::int64_t step, Stream& stream);
 
   /// "momentum", "first_moment", "second_moment"
   const std::vector<std::string>& slots() const noexcept { return slot_names_; }
@@ -46,6 +49,7 @@ class Optimizer {
   bool is_sharded() const noexcept { return reducer_ != nullptr && reducer_->scatters(); }
   /// Arena of one slot, in the order of the parameters. A view of it where this rank holds all; else collected into `space`
   /// on rank 0, by all ranks together, and null on the others.
+  /// In memory of the device.
   TensorView whole_slot(std::size_t slot, Tensor& space) const;
   /// The reverse: takes what this rank owns of a whole arena.
   void set_slot(std::size_t slot, ConstTensorView arena);
@@ -54,6 +58,8 @@ class Optimizer {
 
  private:
   const std::vector<Range>& owned() const noexcept;
+  void set_hyper(double learning_rate, double gradient_scale, std::int64_t step, Stream& stream);
+  Updated update_with_hyper(const Arenas& arenas, Stream& stream);
 
   TrainConfig config_;
   const OpSpec& op_;
@@ -63,6 +69,8 @@ class Optimizer {
   std::vector<Range> all_;  // the one range of an optimizer that is not sharded
   Attributes attributes_;
   std::vector<std::string> slot_names_;
+  HostTensor hyper_on_host_;
+  Tensor hyper_;               // the constants of a step, as the operator wants them
   std::vector<Tensor> slots_;  // what is owned, end to end
 };
 

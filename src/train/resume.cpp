@@ -7,6 +7,7 @@
 #include <map>
 
 #include "core/text.hpp"
+#include "models/load.hpp"
 
 namespace phalanx {
 namespace {
@@ -14,6 +15,8 @@ namespace {
 /// Keys that a continued run may change.
 constexpr std::string_view kMayChange[] = {"output",
                                            "device",
+                                           "gemm",
+                                           "conv",
                                            "threads",
                                            "data",
                                            "test-split",
@@ -60,14 +63,16 @@ std::map<std::string, std::string> settings(const std::string& config) {
 }
 
 TensorView slice(const TensorView& arena, const ParameterSlot& slot) {
+  if (!arena) return {nullptr, {DType::kF32, slot.shape}};  // of another rank
   return {arena.as<float>() + slot.offset, {DType::kF32, slot.shape}};
 }
 
 }  // namespace
 
 TrainingState training_state(const ParameterSet& parameters, const Optimizer& optimizer,
-                             const ColumnShards* shards) {
+                             const ColumnShards* shards, HostSpaces& spaces, Stream& stream) {
   TrainingState state;
+  spaces.free_all();
   const auto add = [&](std::string path, const std::string& parameter, TensorView values) {
     if (shards != nullptr && parameter == shards->weight()) {
       state.gathered.push_back(shards->gather(values));
@@ -75,18 +80,23 @@ TrainingState training_state(const ParameterSet& parameters, const Optimizer& op
     }
     state.entries.push_back({std::move(path), values, parameter.empty()});
   };
-  for (const ParameterSlot& slot : parameters.layout().parameters())
-    add("/parameters/" + slot.name, slot.name, parameters.parameter(slot.name));
-  for (const ParameterSlot& slot : parameters.layout().states())
-    add("/states/" + slot.name, "", parameters.state(slot.name));  // change in forward passes
+  const ParameterLayout& layout = parameters.layout();
+  const TensorView weights = on_host(parameters.parameters(), spaces.next(), stream);
+  const TensorView states = on_host(parameters.states(), spaces.next(), stream);
+  for (const ParameterSlot& slot : layout.parameters())
+    add("/parameters/" + slot.name, slot.name, slice(weights, slot));
+  for (const ParameterSlot& slot : layout.states())
+    add("/states/" + slot.name, "", slice(states, slot));  // change in forward passes
   for (std::size_t i = 0; i < optimizer.slots().size(); ++i) {
     Tensor gathered;
-    const TensorView arena = optimizer.whole_slot(i, gathered);
-    for (const ParameterSlot& slot : parameters.layout().parameters())
+    const TensorView whole = optimizer.whole_slot(i, gathered);
+    const TensorView arena = whole ? on_host(whole, spaces.next(), stream) : whole;
+    for (const ParameterSlot& slot : layout.parameters())
       add(fmt::format("/optimizer/{}/{}", optimizer.slots()[i], slot.name), slot.name,
           slice(arena, slot));
     if (optimizer.is_sharded()) state.gathered.push_back(std::move(gathered));
   }
+  stream.synchronize();
   return state;
 }
 
@@ -106,7 +116,8 @@ std::optional<Checkpoint> newest_checkpoint(const CheckpointFolder& folder, Comm
 void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters,
                          Optimizer& optimizer, const ColumnShards* shards, Stream& stream) {
   const auto load = [&](const std::string& path, const std::string& parameter, TensorView to) {
-    if (shards == nullptr || parameter != shards->weight()) return checkpoint.load(path, to);
+    if (shards == nullptr || parameter != shards->weight())
+      return load_array(checkpoint, path, to, stream);
     std::vector<float> whole(static_cast<std::size_t>(to.shape()[0] * shards->total()));
     const TensorView view{whole.data(), {DType::kF32, Shape{to.shape()[0], shards->total()}}};
     checkpoint.load(path, view);
@@ -117,7 +128,7 @@ void load_training_state(const Checkpoint& checkpoint, ParameterSet& parameters,
   for (const ParameterSlot& slot : parameters.layout().states())
     load("/states/" + slot.name, "", parameters.state(slot.name));
   Tensor arena(parameters.parameters().type, stream);
-  std::ranges::fill(arena.as<float>(), 0.0f);  // padding
+  fill_zero(arena.view(), stream);  // padding
   for (std::size_t i = 0; i < optimizer.slots().size(); ++i) {
     for (const ParameterSlot& slot : parameters.layout().parameters())
       load(fmt::format("/optimizer/{}/{}", optimizer.slots()[i], slot.name), slot.name,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,9 +21,25 @@ struct TrainingState {
   std::vector<Tensor> gathered;          ///< what several ranks held in parts
 };
 
-/// `shards`: null unless the first layer is cut. Called by every rank if it is, or if the optimizer is sharded.
+/// Host memory for the arrays of a checkpoint, where a device holds them. Kept from one checkpoint to the next.
+class HostSpaces {
+ public:
+  /// The next one that is free.
+  HostTensor& next() {
+    if (used_ == spaces_.size()) spaces_.emplace_back();
+    return spaces_[used_++];
+  }
+  void free_all() noexcept { used_ = 0; }
+
+ private:
+  std::deque<HostTensor> spaces_;
+  std::size_t used_ = 0;
+};
+
+/// `shards`: null unless the first layer is cut. Called by every rank if it is, or if the optimizer is sharded. The entries
+/// are in host memory; on a GPU they are copied into `spaces`, and have arrived when the call returns.
 TrainingState training_state(const ParameterSet& parameters, const Optimizer& optimizer,
-                             const ColumnShards* shards);
+                             const ColumnShards* shards, HostSpaces& spaces, Stream& stream);
 
 /// The newest checkpoint that is whole, if there is any. Called by every rank: rank 0 chooses, so that all load the same one.
 /// Throws    InvalidInput if there are checkpoints but none is whole.

@@ -45,6 +45,12 @@ Range my_columns(const TrainConfig& config, const TrainContext& context) {
 }
 
 const TrainConfig& check_ranks(const TrainConfig& config, const RankLayout& layout) {
+  const bool on_cpu = layout.device.kind == DeviceKind::kCpu;
+  if (config.precision == "tf32" && on_cpu)
+    throw ConfigError(
+        "precision = tf32 is for the tensor cores of a GPU, and this run computes on the CPU");
+  if (config.partition == "column" && !on_cpu)
+    throw ConfigError("partition = column needs device = cpu");
   if (config.reproducible && config.virtual_shards % layout.size != 0)
     throw ConfigError(
         fmt::format("reproducible: {} virtual shards cannot be shared equally by {} ranks; use 1, "
@@ -88,12 +94,13 @@ class Trainer {
         step_(config_, network_, optimizer_, reducer_.get(), context.comm, context.stream),
         train_(context.train,
                Sampler(sampler_options(config, context.layout, context.train.size(), true)),
-               transform_options(config, loss_, true), config.prefetch),
+               transform_options(config, loss_, true), config.prefetch, context.stream.device()),
         folder_(config.output + "/checkpoints") {
     if (context.test != nullptr)
       test_.emplace(*context.test,
                     Sampler(sampler_options(config, context.layout, context.test->size(), false)),
-                    transform_options(config, loss_, false), config.prefetch);
+                    transform_options(config, loss_, false), config.prefetch,
+                    context.stream.device());
     if (!network_.cut_weight().empty())
       shards_.emplace(network_.cut_weight(), network_.options().columns,
                       network_.options().model.sample.numel(), context.comm, context.stream);
@@ -109,13 +116,14 @@ class Trainer {
     start_record();
     check_best_metric();
     resume();
-    saver_.emplace(config_, context_.layout, folder_, network_.parameters(), optimizer_, shards());
+    saver_.emplace(config_, context_.layout, folder_, network_.parameters(), optimizer_, shards(),
+                   context_.stream);
     open_outputs();
-    tuner_.emplace(config_, reducer_.get(), context_.comm, context_.stream);
+    tuner_.emplace(config_, reducer_.get(), context_.comm, host_);
     write_manifest();
     train_.begin(record_.epoch, record_.step_in_epoch);
     if (!config_.trace.empty()) trace_.emplace(context_.comm);
-    energy_.emplace(config_, context_.layout, context_.comm, context_.stream);
+    energy_.emplace(config_, context_.layout, context_.comm, host_);
     interval_ = {};
     if (record_.step >= total_steps_)
       result_.reason = config_.max_steps > 0 ? "max-steps" : "epochs";
@@ -164,7 +172,7 @@ class Trainer {
   }
 
   void resume() {
-    const auto newest = newest_checkpoint(folder_, context_.comm, context_.stream);
+    const auto newest = newest_checkpoint(folder_, context_.comm, host_);
     if (!newest) return;
     const RunRecord before = run_record_from_json(newest->run(), newest->path());
     check_same_run(before, record_, newest->path());
@@ -200,10 +208,10 @@ class Trainer {
     try {
       while (result_.reason.empty()) one_step();
     } catch (const LossError&) {
-      saver_->finish(context_.comm, context_.stream);
+      saver_->finish(context_.comm, host_);
       throw;
     } catch (const DivergenceError&) {
-      saver_->finish(context_.comm, context_.stream);
+      saver_->finish(context_.comm, host_);
       throw;
     }
   }
@@ -247,7 +255,7 @@ class Trainer {
     if (++traced_steps_ == config_.trace_steps) write_trace();
   }
   void write_trace() {
-    trace_->write(config_.trace, context_.layout, context_.comm, context_.stream);
+    trace_->write(config_.trace, context_.layout, context_.comm, host_);
     trace_.reset();
   }
 
@@ -426,7 +434,7 @@ class Trainer {
   /// Rank 0's clock decides for all.
   bool time_is_up() {
     std::int64_t up = seconds_before_ + training_seconds_ >= config_.max_seconds ? 1 : 0;
-    context_.comm.broadcast({&up, {DType::kI64, Shape{1}}}, 0, context_.stream);
+    context_.comm.broadcast({&up, {DType::kI64, Shape{1}}}, 0, host_);
     return up != 0;
   }
 
@@ -435,8 +443,7 @@ class Trainer {
     if (context_.comm.size() == 1 || config_.reproducible) return;
     const TensorView states = network_.parameters().states();
     context_.comm.all_reduce(states, ReduceOp::kSum, context_.stream);
-    const float scale = 1.0f / static_cast<float>(context_.comm.size());
-    for (std::int64_t i = 0; i < states.numel(); ++i) states.as<float>()[i] *= scale;
+    scale(states, 1.0f / static_cast<float>(context_.comm.size()), context_.stream);
   }
 
   /// The evaluation that a preempted run had no time for.
@@ -502,18 +509,19 @@ class Trainer {
     if (trace_) write_trace();
     result_.energy = energy_->of_all_nodes();
     result_.samples = samples_;
-    result_.ranks = gather(step_times_.quantiles(), context_.comm, context_.stream);
+    result_.ranks = gather(step_times_.quantiles(), context_.comm, host_);
     if (context_.layout.rank == 0 && record_.step > result_.resumed_from)
       write_file_atomically(config_.output + "/ranks.json",
                             to_json(result_.ranks, context_.layout));
     train_.end();
-    saver_->finish(context_.comm, context_.stream);
+    saver_->finish(context_.comm, host_);
     outputs_->finish(now());
     context_.comm.barrier();  // a rank that hangs is named; later it is only waited for
   }
 
   const TrainConfig& config_;
   const TrainContext& context_;
+  Stream host_{Device{}};  // for sums of what the host knows
   std::string loss_;
   Network network_;
   std::unique_ptr<GradientReducer> reducer_;

@@ -6,13 +6,20 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 
 #include "tensor/combine.hpp"
 #include "train/bucket_tuner.hpp"
-#include "train/evaluate.hpp"
 #include "train/gradient_norm.hpp"
 
 namespace phalanx {
+
+namespace {
+
+// Places in the tail of the gradient arena.
+constexpr std::size_t kLoss = 0, kCorrect = 1, kStop = 2;
+
+}  // namespace
 
 std::unique_ptr<GradientReducer> make_gradient_reducer(const TrainConfig& config, Network& network,
                                                        Communicator& comm, Stream& stream) {
@@ -33,19 +40,78 @@ TrainingStep::TrainingStep(const TrainConfig& config, Network& network, Optimize
       optimizer_(optimizer),
       stream_(stream),
       comm_(comm),
-      reducer_(reducer) {
+      reducer_(reducer),
+      is_classifier_(network.options().loss != "mean_squared_error") {
+  const TensorType scalar(DType::kF32, Shape{});
+  const Device device = stream.device();
+  seed_on_host_ = HostTensor(scalar, device);
+  seed_ = Tensor(scalar, stream);
+  *seed_on_host_.as<float>().data() = 0;
+  tail_on_host_ = HostTensor(tail().type, device);
+  stop_ = HostTensor(scalar, device);
+  own_losses_ = HostTensor({DType::kF32, Shape{config.accumulate}}, device);
+  own_slices_.resize(static_cast<std::size_t>(config.accumulate));
+  if (device.backend != nullptr) {
+    constexpr std::int64_t kFloats = sizeof(StepVerdict) / sizeof(float);
+    const TensorType verdict(DType::kF32, Shape{kFloats});
+    verdict_ = Tensor(verdict, stream);
+    verdict_on_host_ = HostTensor(verdict, device);
+    norm_sums_ = Tensor(
+        {DType::kI64, Shape{blocks_of_norm(network.parameters().parameters().numel())}}, stream);
+  }
   if (!config.reproducible) return;
   local_shards_ = config.virtual_shards / comm.size();
   if (config.accumulate > 1) sum_of_micro_batches_ = Tensor(network.gradients().type, stream);
 }
 
-float* TrainingStep::tail() const noexcept {
+TensorView TrainingStep::tail() const noexcept {
   const TensorView arena = network_.gradients();
-  return arena.as<float>() + arena.numel() - Network::kTail;
+  return {arena.as<float>() + arena.numel() - Network::kTail, {DType::kF32, Shape{Network::kTail}}};
+}
+
+TensorView TrainingStep::tail(std::size_t place) const noexcept {
+  return {tail().as<float>() + place, {DType::kF32, Shape{}}};
+}
+
+void TrainingStep::add_to_tail(std::size_t place, ConstTensorView value, bool is_first) {
+  const TensorView to = tail(place);
+  const std::array<const void*, 2> parts{to.data, value.data};
+  combine(ReduceOp::kSum, DType::kF32, std::span(parts).subspan(is_first ? 1 : 0), to.data, 1,
+          stream_);
+}
+
+void TrainingStep::set_stop(bool stop) {
+  *stop_.as<float>().data() = stop ? 1.0f : 0.0f;
+  upload(stop_.view(), tail(kStop), stream_);
+}
+
+/// Waits for the step.
+void TrainingStep::read_tail(StepReport& report) {
+  download(tail(), tail_on_host_.view(), stream_);
+  comm_.synchronize(stream_);
+  const std::span<const float> values = tail_on_host_.as<float>();
+  report.loss_sum = static_cast<double>(values[kLoss]);
+  report.correct = static_cast<double>(values[kCorrect]);
+  report.stop_requested = values[kStop] > 0;
+}
+
+DeviceFeed& TrainingStep::feed_of(Loader& loader) {
+  if (!feed_ || &feed_->loader() != &loader) feed_.emplace(loader, stream_);
+  return *feed_;
+}
+
+/// The gradient of the loss. It changes with the size of the global batch only.
+ConstTensorView TrainingStep::seed(const Batch& batch) {
+  const float value = 1.0f / static_cast<float>(batch.slice.global_rows);
+  float& known = *seed_on_host_.as<float>().data();
+  if (known != value) {
+    known = value;
+    upload(seed_on_host_.view(), seed_.view(), stream_);
+  }
+  return seed_.view();
 }
 
 RunOptions TrainingStep::run_options(const Batch& batch, std::int64_t step, bool reduces) {
-  seed_ = 1.0f / static_cast<float>(batch.slice.global_rows);
   RunOptions options{.random = {.seed = static_cast<std::uint64_t>(config_.seed),
                                 .step = static_cast<std::uint64_t>(step),
                                 .first_row = static_cast<std::uint64_t>(batch.slice.first_row)},
@@ -63,9 +129,9 @@ RunOptions TrainingStep::run_options(const Batch& batch, std::int64_t step, bool
   return options;
 }
 
-const Batch& TrainingStep::next_batch(Loader& loader) {
+const Batch& TrainingStep::next_batch() {
   const auto begin = std::chrono::steady_clock::now();
-  const Batch& batch = loader.next();
+  const Batch& batch = feed_->next();
   if (trace_ != nullptr)
     trace_->add("wait for data", Trace::Track::kTraining, begin, std::chrono::steady_clock::now());
   return batch;
@@ -80,27 +146,21 @@ void TrainingStep::trace_step(std::chrono::steady_clock::time_point updating) co
                 buckets()[i].times.begun, buckets()[i].times.ended);
 }
 
-void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool is_last,
-                                   StepReport& report) {
+void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool is_last) {
   if (batch.slice.is_empty()) return;
   Executor& executor = network_.training(batch.x.shape()[0]);
   RunOptions options = run_options(batch, step, is_last);
   options.accumulate = has_gradients_;
   executor.feed("x", batch.x);
   executor.feed("target", batch.y);
-  executor.feed("dloss", {&seed_, {DType::kF32, Shape{}}});
+  executor.feed("dloss", seed(batch));
   executor.run(options);
+  const bool is_first = !has_gradients_;
   has_gradients_ = true;
-  const auto loss = static_cast<double>(*executor.output("loss").as<float>());
-  note_own_loss(loss, batch.slice, report);
-  report.loss_sum += loss;
-  report.correct += correct(executor.output("logits"), batch.y);
-}
-
-double TrainingStep::correct(ConstTensorView logits, ConstTensorView target) const {
-  const std::string& loss = network_.options().loss;
-  if (loss == "mean_squared_error") return 0;
-  return static_cast<double>(count_correct(loss, logits, target));
+  const ConstTensorView loss = executor.output("loss");
+  keep_own_loss(loss, batch.slice);
+  add_to_tail(kLoss, loss, is_first);
+  if (is_classifier_) add_to_tail(kCorrect, executor.output("correct"), is_first);
 }
 
 // --- reproducible
@@ -143,13 +203,13 @@ void TrainingStep::run_shards(const Batch& batch, std::int64_t step) {
     if (rows > 0)
       run_equal_shards(batch, row, rows, 1, options);
     else
-      std::fill_n(arena.as<float>(), arena.numel(), 0.0f);
+      fill_zero(arena, stream_);
     sums.emplace_back(arena.type, stream_);
     copy(arena, sums.back().view(), stream_);
     parts.push_back(sums.back().view().data);
     row += rows;
   }
-  combine(ReduceOp::kSum, DType::kF32, parts, arena.data, arena.numel());
+  combine(ReduceOp::kSum, DType::kF32, parts, arena.data, arena.numel(), stream_);
 }
 
 void TrainingStep::run_equal_shards(const Batch& batch, std::int64_t first_row, std::int64_t rows,
@@ -157,48 +217,42 @@ void TrainingStep::run_equal_shards(const Batch& batch, std::int64_t first_row, 
   Executor& executor = network_.training(rows, shards);
   executor.feed("x", rows_of(batch.x, first_row, rows * shards));
   executor.feed("target", rows_of(batch.y, first_row, rows * shards));
-  executor.feed("dloss", {&seed_, {DType::kF32, Shape{}}});
+  executor.feed("dloss", seed(batch));
   executor.run(options);
-  std::vector<const void*> losses;
-  double right = 0;
+  std::vector<const void*> losses, right;
   for (std::int64_t s = 0; s < shards; ++s) {
     losses.push_back(executor.output("loss", s).data);
-    right += correct(executor.output("logits", s), rows_of(batch.y, first_row + s * rows, rows));
+    if (is_classifier_) right.push_back(executor.output("correct", s).data);
   }
-  float* tail = this->tail();
-  combine(ReduceOp::kSum, DType::kF32, losses, tail, 1);
-  tail[1] = static_cast<float>(right);
+  combine(ReduceOp::kSum, DType::kF32, losses, tail(kLoss).data, 1, stream_);
+  if (is_classifier_) combine(ReduceOp::kSum, DType::kF32, right, tail(kCorrect).data, 1, stream_);
 }
 
 /// The mean over all shards of what each would make of them.
 void TrainingStep::update_states() {
   ParameterSet& parameters = network_.parameters();
-  const float* sums = network_.gradients().as<float>() + parameters.layout().parameter_elements();
-  const float scale = 1.0f / static_cast<float>(states_summed_);
-  float* states = parameters.states().as<float>();
-  for (std::int64_t i = 0; i < parameters.layout().state_elements(); ++i)
-    states[i] = sums[i] * scale;
+  const TensorView states = parameters.states();
+  copy({network_.gradients().as<float>() + parameters.layout().parameter_elements(), states.type},
+       states, stream_);
+  scale(states, 1.0f / static_cast<float>(states_summed_), stream_);
 }
 
-void TrainingStep::run_reproducibly(Loader& loader, std::int64_t step, StepReport& report) {
+void TrainingStep::run_reproducibly(std::int64_t step, StepReport& report) {
   const TensorView arena = network_.gradients();
   states_summed_ = 0;
   for (std::int64_t micro = 0; micro < config_.accumulate; ++micro) {
-    const Batch& batch = next_batch(loader);
+    const Batch& batch = next_batch();
     report.samples = batch.slice.global_rows;
     run_shards(batch, step);
-    note_own_loss(static_cast<double>(tail()[0]), batch.slice, report);
-    tail()[2] = report.stop_requested ? 1.0f : 0.0f;
+    keep_own_loss(tail(kLoss), batch.slice);
+    set_stop(report.stop_requested);
     if (reducer_) report.overlap += reducer_->finish(stream_);
     if (config_.accumulate == 1) break;
     const std::array<const void*, 2> parts{sum_of_micro_batches_.view().data, arena.data};
     combine(ReduceOp::kSum, DType::kF32, std::span(parts).subspan(micro == 0 ? 1 : 0),
-            sum_of_micro_batches_.view().data, arena.numel());
+            sum_of_micro_batches_.view().data, arena.numel(), stream_);
   }
   if (config_.accumulate > 1) copy(sum_of_micro_batches_.view(), arena, stream_);
-  report.loss_sum = static_cast<double>(tail()[0]);
-  report.correct = static_cast<double>(tail()[1]);
-  report.stop_requested = tail()[2] > 0;
 }
 
 /// Of all parameters, also where this rank holds columns of one only.
@@ -213,34 +267,34 @@ double TrainingStep::gradient_norm(ConstTensorView gradients) {
   return std::sqrt(std::max(whole * whole - mine * mine, 0.0) + static_cast<double>(sum));
 }
 
-void TrainingStep::run_and_sum(Loader& loader, std::int64_t step, StepReport& report) {
+void TrainingStep::run_and_sum(std::int64_t step, StepReport& report) {
   has_gradients_ = false;
   for (std::int64_t micro = 0; micro < config_.accumulate; ++micro) {
-    const Batch& batch = next_batch(loader);
+    const Batch& batch = next_batch();
     report.samples = batch.slice.global_rows;
-    run_micro_batch(batch, step, micro + 1 == config_.accumulate, report);
+    run_micro_batch(batch, step, micro + 1 == config_.accumulate);
   }
-  const TensorView arena = network_.gradients();
-  if (!has_gradients_) std::fill_n(arena.as<float>(), arena.numel(), 0.0f);
+  if (!has_gradients_) fill_zero(network_.gradients(), stream_);
+  set_stop(report.stop_requested);
   if (reducer_) {
-    tail()[0] = static_cast<float>(report.loss_sum);
-    tail()[1] = static_cast<float>(report.correct);
-    tail()[2] = report.stop_requested ? 1.0f : 0.0f;
     report.overlap = reducer_->finish(stream_);
-    report.loss_sum = static_cast<double>(tail()[0]);
-    report.correct = static_cast<double>(tail()[1]);
-    report.stop_requested = tail()[2] > 0;
   } else if (comm_.size() > 1) {  // by columns: every rank has seen every row
-    float stop = report.stop_requested ? 1.0f : 0.0f;
-    comm_.all_reduce({&stop, {DType::kF32, Shape{1}}}, ReduceOp::kMax, stream_);
-    report.stop_requested = stop > 0;
+    comm_.all_reduce(tail(kStop), ReduceOp::kMax, stream_);
   }
 }
 
-void TrainingStep::note_own_loss(double loss, const BatchSlice& slice, StepReport& report) const {
-  if (std::isfinite(loss) || report.first_bad_row >= 0) return;
-  report.first_bad_row = slice.first_row;
-  report.bad_rows = slice.rows;
+void TrainingStep::keep_own_loss(ConstTensorView loss, const BatchSlice& slice) {
+  download(loss, {own_losses_.as<float>().data() + own_count_, loss.type}, stream_);
+  own_slices_[own_count_++] = slice;
+}
+
+/// Of the losses that this rank has computed in this step.
+void TrainingStep::find_own_bad_loss(StepReport& report) {
+  for (std::size_t i = 0; i < own_count_ && report.first_bad_row < 0; ++i) {
+    if (std::isfinite(own_losses_.as<float>()[i])) continue;
+    report.first_bad_row = own_slices_[i].first_row;
+    report.bad_rows = own_slices_[i].rows;
+  }
 }
 
 // Running statistics have been updated when the loss is known.
@@ -256,41 +310,88 @@ void TrainingStep::restore_states() {
     copy(states_before_.view(), network_.parameters().states(), stream_);
 }
 
-StepReport TrainingStep::run(Loader& loader, std::int64_t step, const Request& request) {
-  StepReport report;
-  report.stop_requested = request.stop;
-  trace_ = request.trace;
-  keep_states();
-  if (config_.reproducible)
-    run_reproducibly(loader, step, report);
-  else
-    run_and_sum(loader, step, report);
-  ParameterSet& parameters = network_.parameters();
-  const TensorView gradients{network_.gradients().data, parameters.parameters().type};
-  double scale = 1;
-  if (config_.clip_norm > 0 || request.want_norm) {
-    report.gradient_norm = gradient_norm(gradients);
-    if (config_.clip_norm > 0 && report.gradient_norm > config_.clip_norm)
-      scale = config_.clip_norm / report.gradient_norm;
-  }
+/// On the CPU, where the step is done when this is called.
+void TrainingStep::judge(ConstTensorView gradients, const Request& request, StepReport& report) {
+  if (config_.clip_norm > 0 || request.want_norm) report.gradient_norm = gradient_norm(gradients);
   const double mean =
       report.loss_sum / static_cast<double>(std::max<std::int64_t>(report.samples, 1));
   report.is_bad =
       !std::isfinite(mean) || mean > request.loss_limit || !std::isfinite(report.gradient_norm);
-  if (report.is_bad) {
-    restore_states();
-    if (reducer_ != nullptr) reducer_->forget_rounding();
-    return report;
+}
+
+/// On a GPU nobody waits: the optimizer reads the verdict where it is made.
+void TrainingStep::judge_on_device(ConstTensorView gradients, const Request& request,
+                                   std::int64_t samples) {
+  DeviceBackend& backend = *stream_.device().backend;
+  std::int64_t blocks = 0;
+  auto* sums = static_cast<double*>(norm_sums_.view().data);
+  if (config_.clip_norm > 0 || request.want_norm) {
+    blocks = norm_sums_.type().shape[0];
+    norm_blocks(gradients, optimizer_.is_sharded() ? reducer_ : nullptr, norm_sums_.view(), comm_,
+                stream_);
   }
+  const StepLimits limits{.samples = static_cast<float>(std::max<std::int64_t>(samples, 1)),
+                          .loss_limit = static_cast<float>(request.loss_limit),
+                          .clip_norm = static_cast<float>(config_.clip_norm)};
+  backend.judge_step(limits, sums, blocks, tail(kLoss).as<float>(),
+                     static_cast<StepVerdict*>(verdict_.view().data), stream_.handle());
+}
+
+void TrainingStep::update(ConstTensorView gradients, const Request& request, std::int64_t step,
+                          double scale, StepReport& report) {
+  ParameterSet& parameters = network_.parameters();
   if (request.before_update) request.before_update();
   const auto updating = std::chrono::steady_clock::now();
-  if (config_.reproducible) update_states();
+  const Optimizer::Arenas arenas{parameters.parameters(), gradients, parameters.copies()};
+  constexpr std::size_t kScale = offsetof(StepVerdict, gradient_scale) / sizeof(float);
   const Optimizer::Updated updated =
-      optimizer_.update({parameters.parameters(), gradients, parameters.copies()},
-                        request.learning_rate, scale, step, stream_);
+      on_cpu() ? optimizer_.update(arenas, request.learning_rate, scale, step, stream_)
+               : optimizer_.update(
+                     arenas, request.learning_rate,
+                     ConstTensorView{verdict_.as<float>().data() + kScale, {DType::kF32, Shape{}}},
+                     step, stream_);
   report.overlap += updated.gathering;
   if (updated.has_copy) parameters.set_copies_version(parameter_version(step + 1));
   trace_step(updating);
+}
+
+StepReport TrainingStep::run(Loader& loader, std::int64_t step, const Request& request) {
+  StepReport report;
+  report.stop_requested = request.stop;
+  trace_ = request.trace;
+  own_count_ = 0;
+  DeviceFeed& feed = feed_of(loader);
+  keep_states();
+  if (config_.reproducible)
+    run_reproducibly(step, report);
+  else
+    run_and_sum(step, report);
+  const TensorView gradients{network_.gradients().data, network_.parameters().parameters().type};
+  if (on_cpu()) {
+    read_tail(report);
+    judge(gradients, request, report);
+    const bool clips = config_.clip_norm > 0 && report.gradient_norm > config_.clip_norm;
+    if (!report.is_bad)
+      update(gradients, request, step, clips ? config_.clip_norm / report.gradient_norm : 1.0,
+             report);
+  } else {
+    judge_on_device(gradients, request, report.samples);
+    update(gradients, request, step, 1.0, report);
+    download(verdict_.view(), verdict_on_host_.view(), stream_);
+    feed.prefetch();
+    read_tail(report);
+    const auto& verdict =
+        *static_cast<const StepVerdict*>(static_cast<const void*>(verdict_on_host_.view().data));
+    report.gradient_norm = static_cast<double>(verdict.norm);
+    report.is_bad = verdict.is_bad != 0.0f;
+  }
+  find_own_bad_loss(report);
+  if (report.is_bad) {
+    restore_states();
+    if (reducer_ != nullptr) reducer_->forget_rounding();
+  } else if (config_.reproducible) {
+    update_states();
+  }
   return report;
 }
 

@@ -4,11 +4,13 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "comm/gradient_reducer.hpp"
-#include "data/loader.hpp"
+#include "data/device_feed.hpp"
+#include "device/backend.hpp"
 #include "models/network.hpp"
 #include "train/optimizer.hpp"
 #include "train/trace.hpp"
@@ -75,18 +77,30 @@ class TrainingStep {
 
  private:
   double gradient_norm(ConstTensorView gradients);
-  void note_own_loss(double loss, const BatchSlice& slice, StepReport& report) const;
+  bool on_cpu() const noexcept { return stream_.device().backend == nullptr; }
+  DeviceFeed& feed_of(Loader& loader);
+  ConstTensorView seed(const Batch& batch);
+  void add_to_tail(std::size_t place, ConstTensorView value, bool is_first);
+  void set_stop(bool stop);
+  void read_tail(StepReport& report);
+  void judge(ConstTensorView gradients, const Request& request, StepReport& report);
+  void judge_on_device(ConstTensorView gradients, const Request& request, std::int64_t samples);
+  void update(ConstTensorView gradients, const Request& request, std::int64_t step, double scale,
+              StepReport& report);
+  void keep_own_loss(ConstTensorView loss, const BatchSlice& slice);
+  void find_own_bad_loss(StepReport& report);
   void keep_states();
   void restore_states();
-  void run_micro_batch(const Batch& batch, std::int64_t step, bool is_last, StepReport& report);
+  void run_micro_batch(const Batch& batch, std::int64_t step, bool is_last);
   RunOptions run_options(const Batch& batch, std::int64_t step, bool reduces);
-  const Batch& next_batch(Loader& loader);
+  const Batch& next_batch();
   void trace_step(std::chrono::steady_clock::time_point updating) const;
-  void run_and_sum(Loader& loader, std::int64_t step, StepReport& report);
-  double correct(ConstTensorView logits, ConstTensorView target) const;
-  float* tail() const noexcept;
+  void run_and_sum(std::int64_t step, StepReport& report);
+  /// Sums that travel with the gradients: loss, right answers, ranks that were asked to stop.
+  TensorView tail() const noexcept;
+  TensorView tail(std::size_t place) const noexcept;
   // reproducible
-  void run_reproducibly(Loader& loader, std::int64_t step, StepReport& report);
+  void run_reproducibly(std::int64_t step, StepReport& report);
   void run_shards(const Batch& batch, std::int64_t step);
   void run_equal_shards(const Batch& batch, std::int64_t first_row, std::int64_t rows,
                         std::int64_t shards, const RunOptions& options);
@@ -97,10 +111,18 @@ class TrainingStep {
   Optimizer& optimizer_;
   Stream& stream_;
   Communicator& comm_;
-  GradientReducer* reducer_;        // null: gradients are not summed
-  Trace* trace_ = nullptr;          // of the present step
-  bool has_gradients_ = false;      // in the arena, of the present step
-  float seed_ = 0;                  // gradient of the loss
+  GradientReducer* reducer_;  // null: gradients are not summed
+  bool is_classifier_;
+  Trace* trace_ = nullptr;      // of the present step
+  bool has_gradients_ = false;  // in the arena, of the present step
+  std::optional<DeviceFeed> feed_;
+  HostTensor seed_on_host_;
+  Tensor seed_;                                  // gradient of the loss
+  HostTensor tail_on_host_, stop_, own_losses_;  // of a step
+  std::vector<BatchSlice> own_slices_;           // to which the losses belong
+  std::size_t own_count_ = 0;
+  Tensor norm_sums_, verdict_;  // on a GPU
+  HostTensor verdict_on_host_;
   std::int64_t local_shards_ = 0;   // reproducible: of this rank
   std::int64_t states_summed_ = 0;  // reproducible: shards of this step, over all ranks
   Tensor sum_of_micro_batches_;     // reproducible, with several

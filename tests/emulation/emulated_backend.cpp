@@ -27,6 +27,12 @@ std::size_t number_from(const char* variable, std::size_t fallback) {
   return text == nullptr ? fallback : std::strtoull(text, nullptr, 10);
 }
 
+/// What is enqueued while a stream captures, in the order of the calls.
+struct Recording {
+  std::vector<std::function<void()>> work;
+  std::vector<class EmulatedStream*> streams;
+};
+
 class EmulatedStream final : public BackendStream, public simt::Queue {
  public:
   EmulatedStream(int device, DeviceBackend* owner, DeviceMemory& memory) : memory_(memory) {
@@ -36,6 +42,10 @@ class EmulatedStream final : public BackendStream, public simt::Queue {
   }
 
   void add(std::function<void()> work) override {
+    if (recording_ != nullptr) {
+      recording_->work.push_back(std::move(work));
+      return;
+    }
     const std::lock_guard lock(mutex_);
     work_.push_back(std::move(work));
     ++added_;
@@ -65,7 +75,18 @@ class EmulatedStream final : public BackendStream, public simt::Queue {
       }
     }
   }
-  void run_all() { run_until(added()); }
+  void run_all() {
+    require<DeviceError>(recording_ == nullptr, "waiting for a stream while it captures");
+    run_until(added());
+  }
+
+  /// Of a capture that this stream takes part in; null: none.
+  const std::shared_ptr<Recording>& recording() const noexcept { return recording_; }
+  void join(std::shared_ptr<Recording> recording) {
+    recording->streams.push_back(this);
+    recording_ = std::move(recording);
+  }
+  void leave() noexcept { recording_.reset(); }
 
  private:
   DeviceMemory& memory_;
@@ -73,11 +94,13 @@ class EmulatedStream final : public BackendStream, public simt::Queue {
   std::mutex running_;
   std::deque<std::function<void()>> work_;
   std::size_t added_ = 0, done_ = 0;
+  std::shared_ptr<Recording> recording_;
 };
 
 struct EmulatedEvent {
   EmulatedStream* stream = nullptr;
   std::size_t count = 0;
+  std::shared_ptr<Recording> recording;
 };
 
 EmulatedStream& stream_of(void* handle) {
@@ -117,11 +140,18 @@ class EmulatedBackend final : public DeviceBackend {
   void* make_event(int) override { return new EmulatedEvent; }
   void destroy_event(void* event) noexcept override { delete static_cast<EmulatedEvent*>(event); }
   void record(void* event, void* stream) override {
-    *static_cast<EmulatedEvent*>(event) = {&stream_of(stream), stream_of(stream).added()};
+    *static_cast<EmulatedEvent*>(event) = {&stream_of(stream), stream_of(stream).added(),
+                                           stream_of(stream).recording()};
   }
   void wait(void* stream, void* event) override {
     const EmulatedEvent at = *static_cast<EmulatedEvent*>(event);
     if (at.stream == nullptr || at.stream == &stream_of(stream)) return;
+    if (at.recording != nullptr) {  // what it recorded stands before what follows
+      if (stream_of(stream).recording() == nullptr) stream_of(stream).join(at.recording);
+      return;
+    }
+    require<DeviceError>(stream_of(stream).recording() == nullptr,
+                         "a capture waits for an event from outside of it");
     stream_of(stream).add([at] { at.stream->run_until(at.count); });
   }
 
@@ -176,6 +206,13 @@ class EmulatedBackend final : public DeviceBackend {
                void* stream) override {
     convert_on_device(from_type, from, to_type, to, count, stream_of(stream));
   }
+  void scale(float* values, float factor, std::int64_t count, void* stream) override {
+    scale_on_device(values, factor, count, stream_of(stream));
+  }
+  void judge_step(const StepLimits& limits, const double* sums, std::int64_t count,
+                  const float* loss, StepVerdict* verdict, void* stream) override {
+    judge_step_on_device(limits, sums, count, loss, verdict, stream_of(stream));
+  }
   void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
                std::int64_t count, void* stream) override {
     combine_on_device(op, type, inputs, output, count, stream_of(stream));
@@ -183,6 +220,23 @@ class EmulatedBackend final : public DeviceBackend {
   void sum_squares(const float* values, std::int64_t count, std::int64_t block, double* sums,
                    void* stream) override {
     sum_squares_on_device(values, count, block, sums, stream_of(stream));
+  }
+
+  void begin_capture(void* stream) override {
+    stream_of(stream).join(std::make_shared<Recording>());
+  }
+  void* end_capture(void* stream) override {
+    const std::shared_ptr<Recording> recording = stream_of(stream).recording();
+    require<DeviceError>(recording != nullptr, "no capture has begun");
+    for (EmulatedStream* s : recording->streams) s->leave();
+    return new std::vector(std::move(recording->work));
+  }
+  void launch_graph(void* graph, void* stream) override {
+    const auto& work = *static_cast<std::vector<std::function<void()>>*>(graph);
+    for (const std::function<void()>& item : work) stream_of(stream).add(item);
+  }
+  void destroy_graph(void* graph) noexcept override {
+    delete static_cast<std::vector<std::function<void()>>*>(graph);
   }
 
   const void* kernels(std::string_view operator_name) const noexcept override {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <memory>
 
 #include "agreement.hpp"
 
@@ -101,6 +102,44 @@ TEST(RandomOperators, APartOfABatchDrawsWhatItsRowsDrawInTheWhole) {
             std::equal(expected.begin() + skipped, expected.end(), found.begin(), found.end()))
             << "output " << i << ", memory format: " << whole_formats[f].name;
       }
+    }
+  }
+}
+
+TEST(RandomOperators, ADeviceGivesTheBitsOfTheCpuInEveryMemoryFormat) {
+  if (tests_cpu()) GTEST_SKIP() << "the CPU is what is tested";
+  const RandomState random{
+      .seed = 0x123456789abcdefu, .step = 1u << 31, .first_row = 0xfffffff0u, .node = 77};
+  Stream cpu{Device{}};
+  for (const Subject& subject : random_subjects()) {
+    SCOPED_TRACE(describe(subject));
+    const auto trial = Trial::make(subject, kRows);
+    for (const Format& format : trial->formats()) {
+      const KernelRun on_device = run_forward_with(*trial, format, random);
+      std::vector<ConstTensorView> in;
+      for (std::size_t i = 0; i < format.in.size(); ++i)
+        in.push_back({on_device.input_bytes(i).data(), format.in[i]});
+      std::vector<GuardedBuffer> memory;
+      std::vector<TensorView> out;
+      for (const TensorType& type : format.out)
+        out.push_back({memory.emplace_back(type.size_bytes()).data(), type});
+      const OpSpec& op = subject.op();
+      std::unique_ptr<OpState> state;
+      const std::unique_ptr<bool[]> present(new bool[in.size() + out.size()]);
+      std::fill_n(present.get(), in.size() + out.size(), true);
+      if (op.cpu.prepare_forward != nullptr)
+        state = op.cpu.prepare_forward({trial->attributes(),
+                                        format.in,
+                                        format.out,
+                                        {present.get(), in.size()},
+                                        {present.get(), out.size()},
+                                        cpu.device()});
+      std::vector<std::byte> workspace(state ? state->workspace_bytes() : 0);
+      OpContext ctx{cpu, trial->attributes(), workspace, state.get(), random};
+      op.cpu.forward(ctx, in, out);
+      for (std::size_t i = 0; i < out.size(); ++i)
+        EXPECT_TRUE(std::ranges::equal(memory[i].contents(), on_device.output_bytes(i)))
+            << "output " << i << ", memory format: " << format.name;
     }
   }
 }

@@ -76,6 +76,15 @@ class FakeBackend final : public DeviceBackend {
     std::memset(memory, 0, size);
   }
   void convert(DType, const void*, DType, void*, std::int64_t, void*) override { note("convert"); }
+  void scale(float*, float, std::int64_t, void*) override { note("scale"); }
+  void judge_step(const StepLimits&, const double*, std::int64_t, const float*, StepVerdict*,
+                  void*) override {
+    note("judge-step");
+  }
+  void begin_capture(void*) override { note("begin-capture"); }
+  void* end_capture(void*) override { return this; }
+  void launch_graph(void*, void*) override { note("launch-graph"); }
+  void destroy_graph(void*) noexcept override {}
   void combine(ReduceOp, DType, std::span<const void* const>, void*, std::int64_t, void*) override {
     note("combine");
   }

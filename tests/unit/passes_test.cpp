@@ -7,6 +7,8 @@
 #include <cmath>
 #include <span>
 
+#include <memory>
+
 #include "graph_testing.hpp"
 
 namespace phalanx {
@@ -77,6 +79,76 @@ TEST(PoolBeforeRelu, LeavesAReluAloneThatOthersReadToo) {
   const Graph before = pooled_classifier(2, true);
   EXPECT_EQ(operators(pool_before_relu(before)), operators(before));
 }
+
+/// Two dense layers with a relu between them, the loss summed over the rows.
+Graph two_layers(std::int64_t rows, bool relu_is_an_output, bool product_is_an_output) {
+  Graph graph;
+  const ValueId image = graph.add_input("image", {DType::kF32, Shape{rows, 16, 5, 5}});
+  const ValueId label = graph.add_input("label", {DType::kI64, Shape{rows}});
+  const auto parameter = [&](const std::string& name, const Shape& shape) {
+    return graph.add_parameter(name, {DType::kF32, shape}, {Initializer::Kind::kUniform, 0.2});
+  };
+  const Attributes dense{{"transB", std::int64_t{1}}};
+  const ValueId flat = graph.add_one("flatten", {}, {image}, "flat");
+  const ValueId hidden = graph.add_one(
+      "gemm", dense, {flat, parameter("w1", Shape{24, 400}), parameter("b1", Shape{24})}, "fc1");
+  const ValueId relu = graph.add_one("relu", {}, {hidden}, "relu");
+  const ValueId logits = graph.add_one("gemm", dense, {relu, parameter("w2", Shape{5, 24})}, "fc2");
+  if (relu_is_an_output) graph.set_output("relu", relu);
+  if (product_is_an_output) graph.set_output("hidden", hidden);
+  graph.set_output("logits", logits);
+  graph.set_output("loss", graph.add_one("softmax_cross_entropy", {}, {logits, label}, "loss"));
+  return graph;
+}
+
+TEST(FuseActivation, ChangesNeitherValuesNorGradients) {
+  Stream stream{Device{}};
+  const Graph before = two_layers(6, true, false);
+  const Graph after = fuse_activation(before);
+  EXPECT_EQ(operators(after),
+            (std::vector<std::string>{"flatten", "gemm", "gemm", "softmax_cross_entropy"}));
+  EXPECT_EQ(after.nodes()[1].attributes.get_string("activation", ""), "relu");
+  EXPECT_EQ(after.nodes()[2].attributes.get_string("activation", ""), "");
+  const Batch batch(6, 4, stream);
+  const auto run = [&](const Graph& graph) {
+    auto runner = std::make_unique<Runner>(differentiate(graph, "loss"), 3, stream);
+    runner->feed(batch);
+    runner->executor.run({});
+    return runner;
+  };
+  const auto one = run(before), other = run(after);
+  EXPECT_EQ(one->output("relu"), other->output("relu"));
+  EXPECT_EQ(one->output("logits"), other->output("logits"));
+  for (const char* name : {"w1", "b1", "w2"}) {
+    EXPECT_EQ(one->gradient(name), other->gradient(name)) << name;
+    EXPECT_TRUE(std::ranges::any_of(one->gradient(name), [](float g) { return g != 0; })) << name;
+  }
+}
+
+TEST(FuseActivation, LeavesAProductAloneThatOthersReadToo) {
+  const Graph before = two_layers(2, false, true);
+  EXPECT_EQ(operators(fuse_activation(before)), operators(before));
+}
+
+TEST(FuseActivation, OnlyNodesWithAnActivationKeepTheirOutputForTheGradient) {
+  const Graph graph = differentiate(fuse_activation(two_layers(2, false, false)), "loss");
+  for (const Node& node : graph.nodes()) {
+    if (node.op->name != "gemm" || !node.backward) continue;
+    const ValueId y = node.inputs[node.inputs.size() - 2];
+    EXPECT_EQ(y != kNoValue, node.attributes.has("activation")) << node.name;
+  }
+}
+
+TEST(SplitColumns, SumsBeforeTheActivation) {
+  Graph graph;
+  const ValueId x = graph.add_input("x", {DType::kF32, Shape{3, 8}});
+  const ValueId w = graph.add_parameter("w", {DType::kF32, Shape{4, 8}}, {});
+  graph.set_output(
+      "y", graph.add_one("gemm", {{"transB", std::int64_t{1}}, {"activation", std::string("relu")}},
+                         {x, w}, "fc"));
+  const Graph part = split_columns(graph, 2, 5).graph;
+  EXPECT_EQ(operators(part), (std::vector<std::string>{"gemm", "all_reduce", "relu"}));
+  EXPECT_EQ(part.nodes()[0].attributes.get_string("activation", ""), "");
 
 // --- loss and gradient in one
 
@@ -218,6 +290,112 @@ TEST(FuseLossGradient, LeavesOtherLossesAlone) {
   graph.set_output("loss", graph.add_one("mean_squared_error", {}, {y, target}, "loss"));
   const Graph apart = differentiate(graph, "loss");
   EXPECT_EQ(operators(fuse_loss_gradient(apart)), operators(apart));
+}
+
+struct Layer {
+  std::string op;
+  Attributes attributes = {};
+};
+
+/// A dense layer, the operators in `layers` one behind the other, another dense layer and a loss over the rows.
+Graph activated_classifier(const std::vector<Layer>& layers) {
+  constexpr std::int64_t kRows = 6, kWidth = 24;
+  Graph graph;
+  const ValueId image = graph.add_input("image", {DType::kF32, Shape{kRows, 16, 5, 5}});
+  const ValueId label = graph.add_input("label", {DType::kI64, Shape{kRows}});
+  const auto dense = [&](ValueId x, const std::string& name, std::int64_t to, std::int64_t from) {
+    const ValueId w = graph.add_parameter(name, {DType::kF32, Shape{to, from}},
+                                          {Initializer::Kind::kUniform, 0.2});
+    return graph.add_one("gemm", {{"transB", std::int64_t{1}}}, {x, w}, "dense " + name);
+  };
+  ValueId x = dense(graph.add_one("flatten", {}, {image}, "flat"), "c", kWidth, 400);
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    x = graph.add_one(layers[i].op, layers[i].attributes, {x}, "layer" + std::to_string(i));
+  const ValueId logits = dense(x, "w", graph_testing::kClasses, kWidth);
+  graph.set_output("logits", logits);
+  graph.set_output("loss", graph.add_one("softmax_cross_entropy", {}, {logits, label}, "loss"));
+  return graph;
+}
+
+const std::vector<Layer> kAllUnary = {{"elu", {{"alpha", 0.123456789012345678}}},
+                                      {"tanh"},
+                                      {"leaky_relu", {{"alpha", 0.3}}},
+                                      {"gelu"},
+                                      {"sigmoid"},
+                                      {"gelu", {{"approximate", std::string("tanh")}}},
+                                      {"softplus"},
+                                      {"leaky_relu"},
+                                      {"relu"},
+                                      {"elu"}};
+
+/// The lists of all chains of a graph.
+std::vector<std::string> chains(const Graph& graph) {
+  std::vector<std::string> lists;
+  for (const Node& node : graph.nodes())
+    if (node.op->name == "unary_chain") lists.emplace_back(node.attributes.get_string("ops", ""));
+  return lists;
+}
+
+TEST(FuseUnaryChains, JoinsUpToEightWithTheirAttributes) {
+  const Graph after = fuse_unary_chains(activated_classifier(kAllUnary));
+  EXPECT_EQ(operators(after),
+            (std::vector<std::string>{"flatten", "gemm", "unary_chain", "unary_chain", "gemm",
+                                      "softmax_cross_entropy"}));
+  EXPECT_EQ(chains(after),
+            (std::vector<std::string>{"elu(0.12345678901234568),tanh,leaky_relu(0.3),gelu,sigmoid,"
+                                      "gelu(tanh),softplus,leaky_relu(0.01)",
+                                      "relu,elu(1)"}));
+  EXPECT_EQ(after.nodes()[3].name, "layer8+layer9");
+}
+
+TEST(FuseUnaryChains, ChangesNeitherValuesNorGradients) {
+  Stream stream{Device{}};
+  const Batch batch(6, 4, stream);
+  for (std::size_t count : {2u, 8u, 9u, 10u}) {
+    SCOPED_TRACE(count);
+    const Graph before = activated_classifier({kAllUnary.end() - count, kAllUnary.end()});
+    const Graph after = fuse_unary_chains(before);
+    EXPECT_EQ(after.nodes().size(), before.nodes().size() - count + (count + 7) / 8);
+    const auto run = [&](const Graph& graph) {
+      auto runner = std::make_unique<Runner>(differentiate(graph, "loss"), 3, stream);
+      runner->feed(batch);
+      runner->executor.run({});
+      return runner;
+    };
+    const auto one = run(before), other = run(after);
+    EXPECT_EQ(one->output("logits"), other->output("logits"));
+    for (const char* name : {"c", "w"}) {
+      EXPECT_EQ(one->gradient(name), other->gradient(name)) << name;
+      EXPECT_TRUE(std::ranges::any_of(one->gradient(name), [](float g) { return g != 0; })) << name;
+    }
+  }
+}
+
+TEST(FuseUnaryChains, LeavesValuesThatOthersReadToo) {
+  Graph graph;
+  const ValueId x = graph.add_input("x", {DType::kF32, Shape{3, 4}});
+  const auto add = [&](std::string_view op, ValueId in) {
+    return graph.add_one(op, {}, {in}, std::string(op));
+  };
+  const ValueId a = add("tanh", x), b = add("relu", a);            // a is an output
+  const ValueId c = add("sigmoid", b), d = add("softplus", c);     // c has two readers
+  const ValueId e = add("identity", add("relu", add("tanh", c)));  // of which one begins a chain
+  graph.set_output("a", a);
+  graph.set_output("sum", graph.add_one("add", {}, {d, e}, "sum"));
+  EXPECT_EQ(chains(fuse_unary_chains(graph)),
+            (std::vector<std::string>{"relu,sigmoid", "tanh,relu"}));
+}
+
+TEST(FuseUnaryChains, GoesWithMemoryFormatsAndBf16) {
+  Graph graph;
+  const TensorType type{DType::kBf16, Shape{3, 16, 2, 2}, 8};
+  const ValueId x = graph.add_input("x", type), a = graph.add_one("relu", {}, {x}, "a"),
+                y = graph.add_one("tanh", {}, {a}, "b");
+  graph.value(a).type = graph.value(y).type = type;  // as choose_layouts does
+  graph.set_output("y", y);
+  const Graph after = fuse_unary_chains(graph);
+  EXPECT_EQ(chains(after), std::vector<std::string>{"relu,tanh"});
+  EXPECT_EQ(after.value(after.output("y")).type, type);
 }
 
 }  // namespace

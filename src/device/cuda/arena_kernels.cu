@@ -126,7 +126,69 @@ __global__ void __launch_bounds__(kThreads)
   sums[blockIdx.x] = sum;
 }
 
+// --- scale
+
+/// Who       each thread takes four values; the last threads the rest one by one
+/// Memory    registers; each byte is read and written once
+/// Barriers  none
+/// Bound     by bytes
+/// Sizes     any; values aligned to 16 bytes
+__global__ void __launch_bounds__(kThreads)
+    scale_kernel(float* values, float factor, std::int64_t count) {
+  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const std::int64_t packs = count / 4;
+  if (i < packs) {
+    float x[4];
+    load(values + 4 * i, x);
+#pragma unroll
+    for (float& v : x) v *= factor;
+    store(x, values + 4 * i);
+  } else if (i < packs + count % 4) {
+    values[4 * packs + (i - packs)] *= factor;
+  }
+}
+
+// --- the verdict on a step
+
+__device__ bool is_finite(float x) { return fabsf(x) <= 3.402823466e38f; }
+
+/// Who       one block; each thread every kThreads-th sum, then thread 0 the sums of the threads
+/// Memory    one double per thread in shared memory
+/// Barriers  one, between the threads' sums and that of thread 0
+/// Bound     by latency: some microseconds
+/// Sizes     any number of sums; none counts as a norm of 0
+__global__ void __launch_bounds__(kThreads)
+    judge_step_kernel(StepLimits limits, const double* __restrict__ sums, std::int64_t count,
+                      const float* __restrict__ loss, StepVerdict* verdict) {
+  __shared__ double of_threads[kThreads];
+  double sum = 0;
+  for (std::int64_t i = threadIdx.x; i < count; i += kThreads) sum += sums[i];
+  of_threads[threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  sum = 0;
+  for (const double part : of_threads) sum += part;
+  const auto norm = static_cast<float>(sqrt(sum));
+  const float mean = *loss / limits.samples;
+  const bool is_bad = !is_finite(norm) || !is_finite(mean) || mean > limits.loss_limit;
+  const bool clips = limits.clip_norm > 0.0f && norm > limits.clip_norm;
+  const float scale =
+      clips ? static_cast<float>(static_cast<double>(limits.clip_norm) / sqrt(sum)) : 1.0f;
+  *verdict = {norm, is_bad ? nanf("") : scale, is_bad ? 1.0f : 0.0f, 0.0f};
+}
+
 }  // namespace
+
+void scale_on_device(float* values, float factor, std::int64_t count, BackendStream& stream) {
+  launch("scale", scale_kernel, blocks_for(count / 4 + count % 4, kThreads), kThreads, 0, stream,
+         values, factor, count);
+}
+
+void judge_step_on_device(const StepLimits& limits, const double* sums, std::int64_t count,
+                          const float* loss, StepVerdict* verdict, BackendStream& stream) {
+  launch("judge_step", judge_step_kernel, 1, kThreads, 0, stream, limits, sums, count, loss,
+         verdict);
+}
 
 void convert_on_device(DType from_type, const void* from, DType to_type, void* to,
                        std::int64_t count, BackendStream& stream) {

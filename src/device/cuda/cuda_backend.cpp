@@ -157,6 +157,13 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
                void* stream) override {
     convert_on_device(from_type, from, to_type, to, count, stream_of(stream));
   }
+  void scale(float* values, float factor, std::int64_t count, void* stream) override {
+    scale_on_device(values, factor, count, stream_of(stream));
+  }
+  void judge_step(const StepLimits& limits, const double* sums, std::int64_t count,
+                  const float* loss, StepVerdict* verdict, void* stream) override {
+    judge_step_on_device(limits, sums, count, loss, verdict, stream_of(stream));
+  }
   void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
                std::int64_t count, void* stream) override {
     combine_on_device(op, type, inputs, output, count, stream_of(stream));
@@ -164,6 +171,28 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
   void sum_squares(const float* values, std::int64_t count, std::int64_t block, double* sums,
                    void* stream) override {
     sum_squares_on_device(values, count, block, sums, stream_of(stream));
+  }
+
+  void begin_capture(void* stream) override {
+    check(cudaStreamBeginCapture(queue_of(stream), cudaStreamCaptureModeThreadLocal),
+          "cudaStreamBeginCapture");
+  }
+  void* end_capture(void* stream) override {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(queue_of(stream), &graph), "cudaStreamEndCapture");
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t code = cudaGraphInstantiate(&executable, graph, 0);
+    (void)cudaGraphDestroy(graph);
+    check(code, "cudaGraphInstantiate");
+    return executable;
+  }
+  void launch_graph(void* graph, void* stream) override {
+    stream_of(stream).note("graph");
+    check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), queue_of(stream)),
+          "cudaGraphLaunch");
+  }
+  void destroy_graph(void* graph) noexcept override {
+    (void)cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
   }
 
   const void* kernels(std::string_view operator_name) const noexcept override {

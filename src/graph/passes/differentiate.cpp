@@ -83,8 +83,9 @@ class Differentiator {
                                     node.op->name));
     for (std::size_t i = 0; i < node.inputs.size(); ++i)
       back.inputs.push_back((node.op->needs_inputs >> i & 1u) != 0 ? node.inputs[i] : kNoValue);
+    const std::uint32_t needed = needed_outputs(*node.op, node.attributes);
     for (std::size_t i = 0; i < node.outputs.size(); ++i)
-      back.inputs.push_back((node.op->needs_outputs >> i & 1u) != 0 ? node.outputs[i] : kNoValue);
+      back.inputs.push_back((needed >> i & 1u) != 0 ? node.outputs[i] : kNoValue);
     back.inputs.insert(back.inputs.end(), dys.begin(), dys.end());
     for (std::size_t i = 0; i < node.inputs.size(); ++i)
       back.outputs.push_back(new_gradient(node, i, back));

@@ -28,6 +28,15 @@ ColumnSplit split_columns(const Graph& graph, std::int64_t begin, std::int64_t e
 /// the few values that the pooling leaves.
 Graph pool_before_relu(const Graph& graph);
 
+/// Joins elementwise operators of one input into nodes of `unary_chain`, up to eight, where each is read by the next alone and
+/// is no output: one kernel reads and writes a tensor in the place of several. In f32 values and gradients stay the same (on a
+/// GPU gradients to rounding); in bf16 they are rounded once instead of after each operator. Comes before `differentiate`.
+Graph fuse_unary_chains(const Graph& graph);
+
+/// Lets a gemm apply the relu that alone reads it, on the way out of its sums, and drops that node. The same values; a training
+/// step then keeps y alone, and reads and writes it once less. Comes before `differentiate`.
+Graph fuse_activation(const Graph& graph);
+
 /// Computes in bf16: floating inputs are cast on entry, every operator between runs on bf16 activations, and what feeds a
 /// loss is cast back to f32. Parameters, states and gradients of parameters stay f32; kernels convert weights as they
 /// pack them.

@@ -9,11 +9,14 @@ namespace phalanx {
 Graph lower_precision(const Graph& graph) {
   GraphCopier copier(graph);
   Graph& to = copier.to();
+  std::map<ValueId, ValueId> casts;  // a value is cast once, for all its uses
   const auto as = [&](ValueId id, DType dtype) {
     const Value& v = to.value(id);
     const bool is_activation = v.kind == ValueKind::kComputed || v.kind == ValueKind::kInput;
     if (!is_activation || !is_float(v.type.dtype) || v.type.dtype == dtype) return id;
-    return to.add_one("cast", {{"to", std::string(name(dtype))}}, {id},
+    const auto [found, fresh] = casts.try_emplace(id, kNoValue);
+    if (!fresh) return found->second;
+    return found->second = to.add_one("cast", {{"to", std::string(name(dtype))}}, {id},
                       v.name + "." + std::string(name(dtype)));
   };
   std::map<ValueId, ValueId> copies;

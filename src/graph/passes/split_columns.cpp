@@ -37,11 +37,15 @@ ColumnSplit split_columns(const Graph& graph, std::int64_t begin, std::int64_t e
     const ValueId w = copier.mapped(node.inputs[1]);
     weight = to.value(w).name;
     to.value(w).type = {DType::kF32, Shape{to.value(w).type.shape[0], end - begin}};
+    Attributes of_part = node.attributes;  // what is not linear comes after the sum
+    const std::string activation(of_part.get_string("activation", ""));
+    of_part.set("activation", std::string());
     const ValueId part =
-        to.add_one("gemm", node.attributes, {copier.mapped(columns), w}, node.name + ".part");
+        to.add_one("gemm", of_part, {copier.mapped(columns), w}, node.name + ".part");
     ValueId y = to.add_one("all_reduce", {}, {part}, node.name + ".sum");
     if (node.inputs.size() == 3 && node.inputs[2] != kNoValue)
       y = to.add_one("add", {}, {y, copier.mapped(node.inputs[2])}, node.name);
+    if (!activation.empty()) y = to.add_one(activation, {}, {y}, node.name + "." + activation);
     copier.replace(node.outputs[0], y);
   }
   if (weight.empty()) throw ConfigError("partition = column: no layer reads the input");

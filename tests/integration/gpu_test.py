@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole program on a GPU: what it computes, and what it says when it cannot.
+
+By default the GPU is emulated (tests/emulation); its memory faults when the host touches it. With PHALANX_TEST_GPU=1 the
+tests that need no emulation run on the first real one.
+"""
+
+import os
+
+from support import h5py, read_metrics, read_values, relative_difference, run_tests, Skip
+
+CNN = """
+layer = conv 8 3x3 pad 1
+layer = batch_norm
+layer = relu
+layer = max_pool 2x2
+layer = dropout 0.25
+layer = dense 16
+layer = gelu
+layer = dense 4
+optimizer = adamw
+learning-rate = 0.005
+clip-norm = 1
+batch-size = 32
+epochs = 2
+log-every = 1
+"""
+REAL = os.environ.get("PHALANX_TEST_GPU") == "1"
+
+
+def use_gpu(**environment):
+    """From here on the program finds a GPU."""
+    if REAL and environment:
+        raise Skip("this test is about the emulated GPU")
+    if not REAL:
+        os.environ["PHALANX_BACKEND"] = os.environ["PHALANX_EMULATED_BACKEND"]
+        os.environ.update(environment)
+
+
+def losses(t, output):
+    return [line["loss"] for line in read_metrics(t.path(output, "metrics.jsonl")) if "gradient_norm" in line]
+
+
+def norms(t, output):
+    return [line["gradient_norm"] for line in read_metrics(t.path(output, "metrics.jsonl")) if "gradient_norm" in line]
+
+
+def train_on_both(t, config, *flags, tolerance):
+    """Losses, norms and parameters agree. Returns the data set's path."""
+    for device in "cpu", "cuda":
+        result = t.run("train", config, "--output", t.path(device), "--device", device, *flags)
+    result.says("computes on GPU 0")
+    assert len(losses(t, "cpu")) == 14, losses(t, "cpu")
+    assert relative_difference(losses(t, "cpu"), losses(t, "cuda")) < tolerance, (losses(t, "cpu"), losses(t, "cuda"))
+    assert relative_difference(norms(t, "cpu"), norms(t, "cuda")) < 10 * tolerance, (norms(t, "cpu"), norms(t, "cuda"))
+
+
+def test_training_gives_the_losses_of_the_cpu_in_f32(t):
+    h5py()
+    use_gpu()
+    train_on_both(t, t.config(CNN + f"data = {t.images()}\n"), "--gemm", "own", "--conv", "own", tolerance=1e-4)
+    one, other = (read_values(t.newest(device)) for device in ("cpu", "cuda"))
+    for name, values in one.items():
+        assert relative_difference(values, other[name]) < 1e-2, name
+
+
+def test_training_gives_the_losses_of_the_cpu_in_bf16(t):
+    use_gpu()
+    train_on_both(t, t.config(CNN + f"data = {t.images()}\n"), "--precision", "bf16", tolerance=1e-2)
+
+
+def test_training_over_virtual_shards_and_micro_batches_gives_the_losses_of_the_cpu(t):
+    use_gpu()
+    config = t.config(CNN + f"data = {t.images()}\n")
+    train_on_both(t, config, "--reproducible", "true", "--accumulate", 2, tolerance=1e-4)
+
+
+def test_a_run_that_is_repeated_has_the_same_bits(t):
+    h5py()
+    use_gpu()
+    config = t.config(CNN + f"data = {t.images()}\n")
+    for output in "one", "other":
+        t.run("train", config, "--output", t.path(output), "--device", "cuda", "--gemm", "own", "--conv", "own")
+    assert losses(t, "one") == losses(t, "other")
+    assert read_values(t.newest("one")) == read_values(t.newest("other"))
+
+
+def test_a_checkpoint_goes_on_where_the_other_device_left_it(t):
+    use_gpu()
+    config = t.config(CNN + f"data = {t.images()}\n")
+    t.run("train", config, "--output", t.path("whole"), "--device", "cpu")
+    t.run("train", config, "--output", t.path("parts"), "--device", "cpu", "--max-steps", 5)
+    t.run("train", config, "--output", t.path("parts"), "--device", "cuda", "--max-steps", 9).says("resuming .* step 5")
+    t.run("train", config, "--output", t.path("parts"), "--device", "cpu").says("resuming .* step 9")
+    assert relative_difference(losses(t, "whole"), losses(t, "parts")) < 1e-3, (losses(t, "whole"), losses(t, "parts"))
+
+
+def test_predictions_and_evaluations_are_those_of_the_cpu(t):
+    h5py()
+    use_gpu()
+    data = t.images()
+    t.run("train", t.config(CNN + f"data = {data}\n"), "--output", t.path("run"), "--device", "cpu")
+    answers = []
+    for device in "cpu", "cuda":
+        common = ("--checkpoint", t.newest("run"), "--data", data, "--device", device)
+        t.run("predict", *common, "--output", t.path(device), "--batch-size", 7)
+        with h5py().File(t.path(device, "predictions.h5"), "r") as file:
+            answers.append(file["probability"][()].ravel().tolist() if "probability" in file else None)
+        t.run("evaluate", *common).says(r"accuracy +0\.\d+|accuracy +1\.0")
+    assert answers[0] and relative_difference(*answers) < 1e-4
+
+
+def test_a_step_whose_loss_is_not_finite_changes_nothing(t):
+    h5py()
+    use_gpu()
+    config = t.config(CNN + f"data = {t.images()}\nlearning-rate = 1e30\nclip-norm = 0\n")
+    for device in "cpu", "cuda":
+        result = t.run("train", config, "--output", t.path(device), "--device", device, code=1)
+        result.says(r"the loss of step \d+ \(epoch 0, samples \d+ to \d+ of its order\) is -?(nan|inf)", "not finite on this rank")
+
+
+def test_memory_that_does_not_suffice_is_named(t):
+    use_gpu(PHALANX_EMULATED_BYTES="100000")
+    config = t.config(CNN + f"data = {t.images()}\n")
+    t.run("train", config, "--output", t.path("run"), "--device", "cuda", code=1).says(
+        r"activations: no \d+ bytes of memory on GPU 0: \d+ of \d+ bytes are free", "batch-size", "accumulate"
+    )
+
+
+def test_without_a_gpu_a_run_says_why_and_computes_on_the_cpu(t):
+    if REAL:
+        raise Skip("there is one")
+    config = t.config(CNN + f"data = {t.images()}\nmax-steps = 1\n")
+    use_gpu(PHALANX_EMULATED_GPUS="0")
+    t.run("train", config, "--output", t.path("auto")).says("computes on the CPU: none is emulated")
+    t.run("train", config, "--output", t.path("cuda"), "--device", "cuda", code=1).says("device = cuda: none is emulated")
+    t.run("train", config, "--output", t.path("tf32"), "--precision", "tf32", code=2).says("precision = tf32 .* GPU")
+
+
+def test_devices_are_listed(t):
+    use_gpu(PHALANX_EMULATED_GPUS="2")
+    t.run("devices").says("takes GPU 0", "GPU 1: emulated GPU", "compute capability 8.0")
+
+
+if __name__ == "__main__":
+    run_tests(globals())
