@@ -198,6 +198,45 @@ TEST(FuseLossGradient, ChangesNeitherTheLossNorGradientsAndCountsWhatIsRight) {
   }
 }
 
+TEST(FuseLossGradient, KeepsTheLossAndGradientsOfShards) {
+  constexpr std::int64_t kRows = 3, kShards = 2;
+  Stream stream{Device{}};
+  const Graph apart = differentiate(pooled_classifier(kRows, false), "loss");
+  const Graph fused = fuse_loss_gradient(apart);
+  const ParameterLayout layout(apart);
+  ParameterSet parameters(layout, stream);
+  parameters.initialise(3);
+  const Batch batch(kRows * kShards, 5, stream);
+  const auto run = [&](const Graph& graph, Tensor& gradients, Workspace& arena) {
+    auto executor = std::make_unique<Executor>(Plan(graph, layout, Device{}, kShards), parameters,
+                                               gradients.view(), arena, stream);
+    executor->feed("image", batch.image.view());
+    executor->feed("label", batch.label.view());
+    executor->feed("dloss", batch.dloss.view());
+    executor->run({});
+    return executor;
+  };
+  const TensorType all(DType::kF32, Shape{layout.parameter_elements()});
+  Tensor expected(all, stream), found(all, stream);
+  Workspace one_arena(stream), other_arena(stream);
+  const auto one = run(apart, expected, one_arena), other = run(fused, found, other_arena);
+  for (const ParameterSlot& slot : layout.parameters()) {
+    const auto part = [&](const Tensor& gradients) {
+      return gradients.as<float>().subspan(static_cast<std::size_t>(slot.offset),
+                                           static_cast<std::size_t>(slot.shape.numel()));
+    };
+    EXPECT_TRUE(std::ranges::equal(part(expected), part(found))) << slot.name;
+  }
+  for (std::int64_t shard = 0; shard < kShards; ++shard) {
+    EXPECT_EQ(*one->output("loss", shard).as<float>(), *other->output("loss", shard).as<float>());
+    const float* logits = one->output("logits", shard).as<float>();
+    const std::vector<float> values(logits, logits + one->output("logits", shard).numel());
+    EXPECT_EQ(*other->output("correct", shard).as<float>(),
+              count_right(values, batch.label.as<std::int64_t>().subspan(
+                                      static_cast<std::size_t>(shard * kRows), kRows)));
+  }
+}
+
 TEST(FuseLossGradient, StandsWhereTheLossStood) {
   const Graph fused = fuse_loss_gradient(differentiate(pooled_classifier(4, false), "loss"));
   const std::vector<std::string> names = operators(fused);
