@@ -63,7 +63,7 @@ using Candidate = std::function<void(BackendStream& stream)>;
 class DeviceBackend {
  public:
   /// Changes with every member of this class or of the kernels' table.
-  static constexpr int kVersion = 2;
+  static constexpr int kVersion = 3;
   virtual ~DeviceBackend() = default;
 
   /// GPUs that this process sees; 0 without a driver.
@@ -81,10 +81,15 @@ class DeviceBackend {
   virtual void* make_stream(int index) = 0;  ///< a BackendStream
   virtual void destroy_stream(void* stream) noexcept = 0;
   virtual void synchronize(void* stream) = 0;
-  virtual void* make_event(int index) = 0;
+  /// Whether all work enqueued so far is done. Never waits; asynchronous errors are thrown here too.
+  virtual bool is_done(void* stream) = 0;
+  virtual void* make_event(int index, bool is_timed) = 0;
   virtual void destroy_event(void* event) noexcept = 0;
   virtual void record(void* event, void* stream) = 0;  ///< all work enqueued on the stream so far
   virtual void wait(void* stream, void* event) = 0;    ///< later work on the stream, for the event
+  virtual bool is_past(void* event) = 0;  ///< whether what was recorded last is done; never waits
+  /// Of two timed events that are past.
+  virtual double seconds_between(void* begin, void* end) = 0;
 
   /// In the order of the stream, in which it is freed as well.
   virtual std::byte* allocate(std::size_t size_bytes, void* stream) = 0;
@@ -92,6 +97,9 @@ class DeviceBackend {
   /// Host memory that copies to and from the device need not stage.
   virtual std::byte* allocate_pinned(std::size_t size_bytes) = 0;
   virtual void free_pinned(std::byte* memory) noexcept = 0;
+  /// Makes host memory that somebody else owns such memory; false where that cannot be.
+  virtual bool pin(std::byte* memory, std::size_t size_bytes) = 0;
+  virtual void unpin(std::byte* memory) noexcept = 0;
   /// Pinned host memory has to stay as it is until the stream has come past; from other memory the call copies first.
   virtual void upload(const std::byte* host, std::byte* device, std::size_t size_bytes,
                       void* stream) = 0;
@@ -105,6 +113,9 @@ class DeviceBackend {
   /// f32 or bf16 into the other, rounded to nearest even.
   virtual void convert(DType from_type, const void* from, DType to_type, void* to,
                        std::int64_t count, void* stream) = 0;
+  /// rounded[i] = bf16(values[i] + kept[i]); kept[i] becomes what that rounding took.
+  virtual void round_with_feedback(const float* values, float* kept, void* rounded,
+                                   std::int64_t count, void* stream) = 0;
   /// As combine() of tensor/combine.hpp, whose bits it gives. At most kMostCombined inputs.
   virtual void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
                        std::int64_t count, void* stream) = 0;

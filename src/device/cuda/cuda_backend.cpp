@@ -25,6 +25,21 @@ void check(cudaError_t code, std::string_view call) {
       fmt::format("{} failed: {} ({})", call, cudaGetErrorString(code), cudaGetErrorName(code)));
 }
 
+/// Of a query. It leaves an error behind, which the next check of a launch would find.
+bool is_not_ready(cudaError_t code) {
+  if (code != cudaErrorNotReady) return false;
+  (void)cudaGetLastError();
+  return true;
+}
+
+void check_work(cudaError_t code, const BackendStream& stream) {
+  if (code == cudaSuccess) return;
+  (void)cudaGetLastError();
+  throw DeviceError(fmt::format("GPU {} failed: {} ({}); enqueued last: {}", stream.index,
+                                cudaGetErrorString(code), cudaGetErrorName(code),
+                                stream.last_launches()));
+}
+
 /// Calls on a stream make its device the thread's present one.
 BackendStream& stream_of(void* handle) { return *static_cast<BackendStream*>(handle); }
 cudaStream_t queue_of(void* handle) { return static_cast<cudaStream_t>(stream_of(handle).queue); }
@@ -85,18 +100,20 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
     (void)cudaStreamDestroy(static_cast<cudaStream_t>(stream->queue));
   }
   void synchronize(void* handle) override {
-    const cudaError_t code = cudaStreamSynchronize(queue_of(handle));
-    if (code == cudaSuccess) return;
-    (void)cudaGetLastError();
-    throw DeviceError(fmt::format("GPU {} failed: {} ({}); enqueued last: {}",
-                                  stream_of(handle).index, cudaGetErrorString(code),
-                                  cudaGetErrorName(code), stream_of(handle).last_launches()));
+    check_work(cudaStreamSynchronize(queue_of(handle)), stream_of(handle));
+  }
+  bool is_done(void* handle) override {
+    const cudaError_t code = cudaStreamQuery(queue_of(handle));
+    if (is_not_ready(code)) return false;
+    check_work(code, stream_of(handle));
+    return true;
   }
 
-  void* make_event(int index) override {
+  void* make_event(int index, bool is_timed) override {
     check(cudaSetDevice(index), "cudaSetDevice");
     cudaEvent_t event = nullptr;
-    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+    check(cudaEventCreateWithFlags(&event, is_timed ? cudaEventDefault : cudaEventDisableTiming),
+          "cudaEventCreate");
     return event;
   }
   void destroy_event(void* event) noexcept override { (void)cudaEventDestroy(event_of(event)); }
@@ -105,6 +122,18 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
   }
   void wait(void* stream, void* event) override {
     check(cudaStreamWaitEvent(queue_of(stream), event_of(event), 0), "cudaStreamWaitEvent");
+  }
+  bool is_past(void* event) override {
+    const cudaError_t code = cudaEventQuery(event_of(event));
+    if (is_not_ready(code)) return false;
+    check(code, "cudaEventQuery");
+    return true;
+  }
+  double seconds_between(void* begin, void* end) override {
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, event_of(begin), event_of(end)),
+          "cudaEventElapsedTime");
+    return static_cast<double>(milliseconds) / 1000;
   }
 
   std::byte* allocate(std::size_t size_bytes, void* stream) override {
@@ -134,6 +163,12 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
     return static_cast<std::byte*>(memory);
   }
   void free_pinned(std::byte* memory) noexcept override { (void)cudaFreeHost(memory); }
+  bool pin(std::byte* memory, std::size_t size_bytes) override {
+    if (cudaHostRegister(memory, size_bytes, cudaHostRegisterPortable) == cudaSuccess) return true;
+    (void)cudaGetLastError();
+    return false;
+  }
+  void unpin(std::byte* memory) noexcept override { (void)cudaHostUnregister(memory); }
 
   void upload(const std::byte* host, std::byte* device, std::size_t size_bytes,
               void* stream) override {
@@ -156,6 +191,10 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
   void convert(DType from_type, const void* from, DType to_type, void* to, std::int64_t count,
                void* stream) override {
     convert_on_device(from_type, from, to_type, to, count, stream_of(stream));
+  }
+  void round_with_feedback(const float* values, float* kept, void* rounded, std::int64_t count,
+                           void* stream) override {
+    round_with_feedback_on_device(values, kept, rounded, count, stream_of(stream));
   }
   void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
                std::int64_t count, void* stream) override {
