@@ -115,4 +115,12 @@ std::unique_ptr<Communicator> make_mpi_communicator(MpiRuntime& mpi, Progress pr
                                                     int most_ranks_per_node = 0,
                                                     bool tree_over_ranks = false);
 
+/// For a GPU, where NCCL cannot serve: what `host` does, on device memory. Each collective goes through pinned host memory
+/// piece by piece; while the host sums one piece, the device copies the next and the last. Bits, deadlines and errors are
+/// the host communicator's. What was started begins when the host waits for it, or for anything later: a GPU is then still
+/// busy with what was enqueued before. Collective. `host` is better inline, for its caller waits anyway.
+/// Throws    InvalidArgument for a CPU; OutOfMemory.
+std::unique_ptr<Communicator> make_staged_communicator(std::unique_ptr<Communicator> host,
+                                                       Device device);
+
 }  // namespace phalanx
