@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,10 @@ struct RequestTimes {
 /// valid for later work on that stream. Buffers stay untouched until then. Not thread-safe: one
 /// thread calls. Errors may surface in a later call or in poll(). An all_reduce gives the same bits
 /// on every rank, and the same bits again for the same inputs; a reduce_scatter gives the bits of an all_reduce.
+/// (By NCCL a reduce_scatter may add in another order, and bf16 is rounded after every addition.)
+///
+/// A tensor lives where its stream's device is: with a stream of the CPU, in host memory, whatever the communicator. One for
+/// a GPU also takes streams of that GPU, and then device memory; one for the host takes no others. All ranks agree.
 ///
 /// Types     f32, bf16 (added in f32), i64 and i32 for reductions; any type for the rest.
 /// Empty     a collective over zero elements still counts as a call that every rank must make.
@@ -53,12 +58,25 @@ class Communicator {
                                        std::string label) = 0;
   /// Rank r brings part_of(data.numel(), r, size()); every rank gets all parts.
   virtual Request start_all_gather(TensorView data, Stream& stream, std::string label) = 0;
-  /// The host waits for one request.
+  /// Later work on the request's stream sees the result. On the CPU, and where sums go through host memory, the host waits;
+  /// else the stream does, and what is returned begins and ends with this call: see measured().
   virtual RequestTimes wait(Request request) = 0;
+  /// When a request ran for which the stream waited, by the device's clock: from the synchronize() after wait() to the next.
+  /// Nothing for all others.
+  virtual std::optional<RequestTimes> measured(Request) { return std::nullopt; }
+
+  /// What is started between these two goes out together, which costs less where it is small. All on one stream; nothing of it
+  /// is waited for before the end. Groups are not nested.
+  virtual void begin_group() {}
+  virtual void end_group() {}
+
+  /// As stream.synchronize(), the host waits for what was enqueued, but with the deadline for collectives among it.
+  /// Throws    CommError, DeviceError.
+  virtual void synchronize(Stream& stream) { stream.synchronize(); }
 
   /// Zeroed memory for an arena that is reduced or gathered again and again: collectives on slices of it copy nothing where
   /// ranks share memory. Every rank asks for the same sizes in the same order, and gives collectives the same slices.
-  /// Aligned to kBufferAlignment; lives as long as the communicator.
+  /// Aligned to kBufferAlignment; lives as long as the communicator. On a GPU, later work on the stream may use it.
   /// Throws    OutOfMemory.
   virtual std::byte* allocate(std::size_t size_bytes, Stream& stream) = 0;
 
@@ -99,5 +117,13 @@ std::unique_ptr<Communicator> make_mpi_communicator(MpiRuntime& mpi, Progress pr
                                                     double deadline_seconds,
                                                     int most_ranks_per_node = 0,
                                                     bool tree_over_ranks = false);
+
+/// For a GPU, where NCCL cannot serve: what `host` does, on device memory. Each collective goes through pinned host memory
+/// piece by piece; while the host sums one piece, the device copies the next and the last. Bits, deadlines and errors are
+/// the host communicator's. What was started begins when the host waits for it, or for anything later: a GPU is then still
+/// busy with what was enqueued before. Collective. `host` is better inline, for its caller waits anyway.
+/// Throws    InvalidArgument for a CPU; OutOfMemory.
+std::unique_ptr<Communicator> make_staged_communicator(std::unique_ptr<Communicator> host,
+                                                       Device device);
 
 }  // namespace phalanx

@@ -8,6 +8,8 @@
 #include <span>
 #include <string>
 
+#include "device/backend.hpp"
+
 namespace phalanx {
 namespace {
 
@@ -24,7 +26,7 @@ double OverlapTimes::hidden_share() const noexcept {
 
 GradientReducer::GradientReducer(Communicator& comm, TensorView arena, const Options& options,
                                  Stream& stream)
-    : comm_(comm), arena_(arena), options_(options) {
+    : comm_(comm), arena_(arena), options_(options), stream_(stream) {
   require(arena.type.dtype == DType::kF32 && arena.shape().rank() == 1,
           fmt::format("expected an arena of type f32 and rank 1, found {}", arena.type.str()));
   if (options_.gradients < 0) options_.gradients = arena.numel();
@@ -88,10 +90,13 @@ TensorView GradientReducer::rounded_slice(const Range& range) const noexcept {
   return {rounded_.as<Bf16>() + range.begin, {DType::kBf16, {range.size()}}};
 }
 
-void GradientReducer::round(const Range& bucket) noexcept {
+void GradientReducer::round(const Range& bucket, Stream& compute) {
   const auto* gradients = arena_.as<float>();
   auto* residual = residual_.as<float>().data();
   auto* rounded = rounded_.as<Bf16>();
+  if (DeviceBackend* backend = compute.device().backend; backend != nullptr)
+    return backend->round_with_feedback(gradients + bucket.begin, residual + bucket.begin,
+                                        rounded + bucket.begin, bucket.size(), compute.handle());
   for (std::int64_t i = bucket.begin; i < bucket.end; ++i) {
     const float wanted = gradients[i] + residual[i];
     rounded[i] = Bf16(wanted);
@@ -99,28 +104,37 @@ void GradientReducer::round(const Range& bucket) noexcept {
   }
 }
 
-void GradientReducer::widen() noexcept {
+void GradientReducer::widen(Stream& compute) {
   auto* gradients = arena_.as<float>();
   const auto* rounded = rounded_.as<Bf16>();
-  for (const Range& range : owned_)
+  DeviceBackend* backend = compute.device().backend;
+  for (const Range& range : owned_) {
+    if (backend != nullptr) {
+      backend->convert(DType::kBf16, rounded + range.begin, DType::kF32, gradients + range.begin,
+                       range.size(), compute.handle());
+      continue;
+    }
     for (std::int64_t i = range.begin; i < range.end; ++i)
       gradients[i] = static_cast<float>(rounded[i]);
+  }
 }
 
-void GradientReducer::forget_rounding() noexcept {
-  if (options_.compress) std::ranges::fill(residual_.as<float>(), 0.0f);
+void GradientReducer::forget_rounding() {
+  if (options_.compress)
+    fill_zero(residual_.view().as<std::byte>(), residual_.type().size_bytes(), stream_);
 }
 
 void GradientReducer::ready(std::int64_t end, Stream& compute) {
   require(end >= 0 && end <= arena_.numel(),
           fmt::format("expected an end in [0, {}], found {}", arena_.numel(), end));
+  require(compute.device() == stream_.device(), "gradients become ready on another device");
   start_until(end, compute);
 }
 
 void GradientReducer::start(std::size_t bucket, Stream& compute) {
   const Range& range = ranges_[bucket];
   const bool compress = options_.compress && is_gradient(range);
-  if (compress) round(range);
+  if (compress) round(range, compute);
   const auto data = [&](const Range& r) { return compress ? rounded_slice(r) : slice(r); };
   const std::string label = fmt::format("bucket {}", bucket);
   if (!options_.scatter || !is_gradient(range)) {
@@ -128,11 +142,20 @@ void GradientReducer::start(std::size_t bucket, Stream& compute) {
         {bucket, comm_.start_all_reduce(data(range), ReduceOp::kSum, compute, label)});
     return;
   }
+  comm_.begin_group();
   for (const Range& unit :
        std::span(units_).subspan(static_cast<std::size_t>(range.begin / unit_),
                                  static_cast<std::size_t>((range.size() + unit_ - 1) / unit_)))
     pending_.push_back(
         {bucket, comm_.start_reduce_scatter(data(unit), ReduceOp::kSum, compute, label)});
+  comm_.end_group();
+}
+
+void GradientReducer::mark(std::size_t index, Stream& compute) {
+  if (compute.device().backend == nullptr) return;
+  while (marks_.size() <= index)
+    marks_.push_back(std::make_unique<Event>(compute.device(), Event::Clock::kDevice));
+  marks_[index]->record(compute);
 }
 
 void GradientReducer::start_until(std::int64_t end, Stream& compute) {
@@ -149,9 +172,13 @@ OverlapTimes GradientReducer::finish(Stream& compute) {
   const auto before = Clock::now();
   OverlapTimes times;
   last_step_.assign(ranges_.size(), {});
-  for (const auto& [bucket, request] : pending_) {
-    const RequestTimes t = comm_.wait(request);
-    Bucket& b = last_step_[bucket];
+  mark(0, compute);
+  for (std::size_t i = 0; i < pending_.size(); ++i) {
+    Pending& pending = pending_[i];
+    const RequestTimes t = pending.times = comm_.wait(pending.request);
+    if (i + 1 == pending_.size() || pending_[i + 1].bucket != pending.bucket)
+      mark(pending.bucket + 1, compute);
+    Bucket& b = last_step_[pending.bucket];
     if (b.times.ended == Clock::time_point{}) b.times = t;
     b.times.ended = t.ended;
     times.communication_seconds += seconds(t.ended - t.begun);
@@ -163,12 +190,35 @@ OverlapTimes GradientReducer::finish(Stream& compute) {
     const double inside = std::min(seconds(b.times.ended - b.times.begun), seconds(starting_[i]));
     b.exposed_seconds = std::max(b.exposed_seconds, inside);
   }
-  if (options_.compress) widen();
+  if (options_.compress) widen(compute);
   times.exposed_seconds = exposed_seconds_ + seconds(Clock::now() - before);
   starting_.clear();
+  finished_.swap(pending_);
   pending_.clear();
   next_ = 0;
   exposed_seconds_ = 0;
+  times_ = times;
+  return times;
+}
+
+OverlapTimes GradientReducer::measure() {
+  if (stream_.device().backend == nullptr || finished_.empty()) return times_;
+  OverlapTimes times;
+  last_step_.assign(last_step_.size(), {});
+  for (const Pending& finished : finished_) {
+    const RequestTimes t = comm_.measured(finished.request).value_or(finished.times);
+    Bucket& b = last_step_[finished.bucket];
+    // Those of a group ran as one.
+    const bool is_same = b.times.begun == t.begun && b.times.ended == t.ended;
+    if (b.times.ended == Clock::time_point{}) b.times = t;
+    b.times.ended = std::max(b.times.ended, t.ended);
+    if (!is_same) times.communication_seconds += seconds(t.ended - t.begun);
+  }
+  for (std::size_t i = 0; i < last_step_.size(); ++i)
+    last_step_[i].exposed_seconds = seconds_between(*marks_[i], *marks_[i + 1]);
+  times.exposed_seconds = seconds_between(*marks_.front(), *marks_[last_step_.size()]);
+  finished_.clear();
+  times_ = times;
   return times;
 }
 
@@ -179,11 +229,13 @@ OverlapTimes GradientReducer::gather(TensorView arena, Stream& stream) {
   const auto before = Clock::now();
   OverlapTimes times;
   std::vector<Request> requests;
+  comm_.begin_group();
   for (const Range& unit : units_) {
     const TensorView data{arena.as<float>() + unit.begin, {DType::kF32, {unit.size()}}};
     requests.push_back(
         comm_.start_all_gather(data, stream, fmt::format("unit {}", requests.size())));
   }
+  comm_.end_group();
   for (const Request& request : requests) {
     const RequestTimes t = comm_.wait(request);
     times.communication_seconds += seconds(t.ended - t.begun);
@@ -198,11 +250,14 @@ void GradientReducer::collect(ConstTensorView mine, TensorView whole, Stream& st
   for (const Range& unit : units_) {
     const Range part = part_of(unit.size(), comm_.rank(), comm_.size());
     const TensorView all{space.view().data, {DType::kF32, {unit.size()}}};
-    std::copy_n(next, part.size(), all.as<float>() + part.begin);
+    copy_bytes(reinterpret_cast<const std::byte*>(next),
+               reinterpret_cast<std::byte*>(all.as<float>() + part.begin),
+               static_cast<std::size_t>(part.size()) * sizeof(float), stream);
     next += part.size();
     comm_.wait(comm_.start_all_gather(all, stream, "collect"));
     if (comm_.rank() == 0)
-      std::copy_n(all.as<float>(), unit.size(), whole.as<float>() + unit.begin);
+      copy_bytes(all.as<std::byte>(), reinterpret_cast<std::byte*>(whole.as<float>() + unit.begin),
+                 all.type.size_bytes(), stream);
   }
 }
 

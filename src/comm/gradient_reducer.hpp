@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -51,15 +52,20 @@ class GradientReducer {
  public:
   using Options = GradientReducerOptions;
 
-  /// `arena` is one f32 tensor of rank 1 and must outlive the reducer, as must `comm`. Memory of Communicator::allocate is
-  /// reduced fastest.
+  /// `arena` is one f32 tensor of rank 1, where the stream's device is, and must outlive the reducer, as must `comm` and
+  /// `stream`. Memory of Communicator::allocate is reduced fastest. Other calls take streams of the same device; memory of the
+  /// reducer's own is used in their order.
   GradientReducer(Communicator& comm, TensorView arena, const Options& options, Stream& stream);
 
   /// Everything in the arena before `end` (in elements) is final. Starts every bucket that is now
   /// complete.
   void ready(std::int64_t end, Stream& compute);
-  /// Starts what is left and waits until the whole arena holds the sums. Resets for the next step.
+  /// Starts what is left and waits until the whole arena holds the sums. Resets for the next step. On a GPU it is the stream
+  /// that waits, and what is returned is what the host saw of it: see measure().
   OverlapTimes finish(Stream& compute);
+  /// The times of the last step, once `compute` was synchronised by the communicator. On a GPU exposed is the time for which
+  /// the stream had nothing to do but to wait for sums, by the device's clock. On the CPU it is what finish() returned.
+  OverlapTimes measure();
 
   /// The gradients of which this rank has the sums, in ascending order: all, unless they are scattered.
   const std::vector<Range>& owned() const noexcept { return owned_; }
@@ -74,10 +80,10 @@ class GradientReducer {
 
   /// Between steps; on every rank alike.
   void set_bucket_bytes(std::size_t bucket_bytes);
-  /// What rounding took so far is not added any more.
-  void forget_rounding() noexcept;
+  /// What rounding took so far is not added any more. In the order of the constructor's stream.
+  void forget_rounding();
 
-  /// One bucket of the step that finish() ended last.
+  /// One bucket of the step that finish() ended last, as measure() found it.
   struct Bucket {
     RequestTimes times;
     double exposed_seconds = 0;  ///< of the collective, while the caller waited
@@ -90,6 +96,7 @@ class GradientReducer {
   struct Pending {
     std::size_t bucket;
     Request request;
+    RequestTimes times{};  // as wait() said
   };
 
   void cut_buckets();
@@ -97,8 +104,9 @@ class GradientReducer {
   void start_until(std::int64_t end, Stream& compute);
   void start(std::size_t bucket, Stream& compute);
   bool is_gradient(const Range& bucket) const noexcept { return bucket.end <= options_.gradients; }
-  void round(const Range& bucket) noexcept;
-  void widen() noexcept;
+  void round(const Range& bucket, Stream& compute);
+  void widen(Stream& compute);
+  void mark(std::size_t index, Stream& compute);
   TensorView slice(const Range& range) const noexcept;
   TensorView rounded_slice(const Range& range) const noexcept;
 
@@ -110,7 +118,12 @@ class GradientReducer {
   std::vector<Range> ranges_, owned_;  // of each bucket; of this rank
   TensorView rounded_;                 // bf16, compressing only
   Tensor residual_;                    // what rounding took, compressing only
+  Stream& stream_;
   std::vector<Pending> pending_;
+  std::vector<Pending> finished_;  // of the last step, on a GPU
+  std::vector<std::unique_ptr<Event>>
+      marks_;           // in the stream that waits: before the first bucket, and behind each
+  OverlapTimes times_;  // of the last step
   std::vector<Bucket> last_step_;
   std::size_t next_ = 0;        // bucket to start
   double exposed_seconds_ = 0;  // spent in starting, which is all of it for an inline communicator

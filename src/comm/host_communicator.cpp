@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/checks.hpp"
 #include "comm/progress_thread.hpp"
 #include "comm/transport.hpp"
 #include "core/error.hpp"
@@ -21,21 +22,10 @@ std::span<std::byte> bytes_of(TensorView data) {
   return {static_cast<std::byte*>(data.data), data.type.size_bytes()};
 }
 
-void require_reducible(const TensorType& type) {
-  require(type.dtype != DType::kU8,
-          fmt::format("a reduction takes f32, bf16, i64 or i32, found {}", type.str()));
-}
-
 void require_host(const Stream& stream) {
   require<Unsupported>(stream.device().kind == DeviceKind::kCpu,
                        fmt::format("this communicator works on host memory, found a stream on {}",
                                    name(stream.device().kind)));
-}
-
-// `all` stands in the message as the first operand.
-void require_parts(const TensorType& all, const TensorType& mine, int size) {
-  const bool ok = all.dtype == mine.dtype && all.shape.numel() == mine.shape.numel() * size;
-  require(ok, fmt::format("expected {} parts of {} in all, found {}", size, mine.str(), all.str()));
 }
 
 class HostCommunicator final : public Communicator {
@@ -60,8 +50,7 @@ class HostCommunicator final : public Communicator {
   }
 
   void broadcast(TensorView data, int root, Stream& stream) override {
-    require(root >= 0 && root < size(),
-            fmt::format("expected a root in [0, {}), found {}", size(), root));
+    require_root(root, size());
     require_host(stream);
     wait(start("broadcast", {},
                [=, this](const Call& call) { transport_->broadcast(call, bytes_of(data), root); }));

@@ -80,7 +80,7 @@ using Candidate = std::function<void(BackendStream& stream)>;
 class DeviceBackend {
  public:
   /// Changes with every member of this class or of the kernels' table.
-  static constexpr int kVersion = 2;
+  static constexpr int kVersion = 3;
   virtual ~DeviceBackend() = default;
 
   /// GPUs that this process sees; 0 without a driver.
@@ -98,10 +98,15 @@ class DeviceBackend {
   virtual void* make_stream(int index) = 0;  ///< a BackendStream
   virtual void destroy_stream(void* stream) noexcept = 0;
   virtual void synchronize(void* stream) = 0;
-  virtual void* make_event(int index) = 0;
+  /// Whether all work enqueued so far is done. Never waits; asynchronous errors are thrown here too.
+  virtual bool is_done(void* stream) = 0;
+  virtual void* make_event(int index, bool is_timed) = 0;
   virtual void destroy_event(void* event) noexcept = 0;
   virtual void record(void* event, void* stream) = 0;  ///< all work enqueued on the stream so far
   virtual void wait(void* stream, void* event) = 0;    ///< later work on the stream, for the event
+  virtual bool is_past(void* event) = 0;  ///< whether what was recorded last is done; never waits
+  /// Of two timed events that are past.
+  virtual double seconds_between(void* begin, void* end) = 0;
 
   /// In the order of the stream, in which it is freed as well.
   virtual std::byte* allocate(std::size_t size_bytes, void* stream) = 0;
@@ -109,6 +114,9 @@ class DeviceBackend {
   /// Host memory that copies to and from the device need not stage.
   virtual std::byte* allocate_pinned(std::size_t size_bytes) = 0;
   virtual void free_pinned(std::byte* memory) noexcept = 0;
+  /// Makes host memory that somebody else owns such memory; false where that cannot be.
+  virtual bool pin(std::byte* memory, std::size_t size_bytes) = 0;
+  virtual void unpin(std::byte* memory) noexcept = 0;
   /// Pinned host memory has to stay as it is until the stream has come past; from other memory the call copies first.
   virtual void upload(const std::byte* host, std::byte* device, std::size_t size_bytes,
                       void* stream) = 0;
@@ -123,6 +131,9 @@ class DeviceBackend {
   virtual void convert(DType from_type, const void* from, DType to_type, void* to,
                        std::int64_t count, void* stream) = 0;
   virtual void scale(float* values, float factor, std::int64_t count, void* stream) = 0;
+  /// rounded[i] = bf16(values[i] + kept[i]); kept[i] becomes what that rounding took.
+  virtual void round_with_feedback(const float* values, float* kept, void* rounded,
+                                   std::int64_t count, void* stream) = 0;
   /// As combine() of tensor/combine.hpp, whose bits it gives. At most kMostCombined inputs.
   virtual void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
                        std::int64_t count, void* stream) = 0;
@@ -134,12 +145,6 @@ class DeviceBackend {
   /// Decides about a step without asking the host: see StepVerdict. `sums`: of sum_squares, `count` of them.
   virtual void judge_step(const StepLimits& limits, const double* sums, std::int64_t count,
                           const float* loss, StepVerdict* verdict, void* stream) = 0;
-
-  /// From begin_capture on, work on the stream, and on streams that wait for it, is recorded in the place of being done.
-  virtual void begin_capture(void* stream) = 0;
-  virtual void* end_capture(void* stream) = 0;  ///< what was recorded
-  virtual void launch_graph(void* graph, void* stream) = 0;
-  virtual void destroy_graph(void* graph) noexcept = 0;
 
   /// The operator's kernels, a `const DeviceKernels*` of op/op.hpp; null: it has none here.
   virtual const void* kernels(std::string_view operator_name) const noexcept = 0;

@@ -105,6 +105,14 @@ void PinnedBuffer::release() noexcept {
     backend_->free_pinned(data_);
 }
 
+Pin::Pin(std::byte* memory, std::size_t size_bytes, Device device) : backend_(device.backend) {
+  if (backend_ != nullptr && size_bytes > 0 && backend_->pin(memory, size_bytes)) memory_ = memory;
+}
+
+Pin::~Pin() {
+  if (memory_ != nullptr) backend_->unpin(memory_);
+}
+
 void upload(std::span<const std::byte> host, std::byte* device, Stream& stream) {
   if (host.empty()) return;
   if (DeviceBackend* backend = stream.device().backend; backend != nullptr)
@@ -119,6 +127,22 @@ void download(const std::byte* device, std::span<std::byte> host, Stream& stream
     backend->download(device, host.data(), host.size(), stream.handle());
   else
     std::memcpy(host.data(), device, host.size());
+}
+
+void copy_bytes(const std::byte* from, std::byte* to, std::size_t size_bytes, Stream& stream) {
+  if (size_bytes == 0) return;
+  if (DeviceBackend* backend = stream.device().backend; backend != nullptr)
+    backend->copy(from, to, size_bytes, stream.handle());
+  else
+    std::memcpy(to, from, size_bytes);
+}
+
+void fill_zero(std::byte* memory, std::size_t size_bytes, Stream& stream) {
+  if (size_bytes == 0) return;
+  if (DeviceBackend* backend = stream.device().backend; backend != nullptr)
+    backend->fill_zero(memory, size_bytes, stream.handle());
+  else
+    std::memset(memory, 0, size_bytes);
 }
 
 std::byte* Workspace::reserve(std::size_t size_bytes) {

@@ -65,10 +65,28 @@ class PinnedBuffer {
   DeviceBackend* backend_ = nullptr;
 };
 
+/// While it lives, host memory that somebody else owns is as if it were a PinnedBuffer's, where the device can do that.
+class Pin {
+ public:
+  Pin(std::byte* memory, std::size_t size_bytes, Device device);
+  Pin(const Pin&) = delete;
+  Pin& operator=(const Pin&) = delete;
+  ~Pin();
+
+  bool holds() const noexcept { return memory_ != nullptr; }
+
+ private:
+  std::byte* memory_ = nullptr;  // null: the device cannot
+  DeviceBackend* backend_;
+};
+
 /// Copies between the host and the stream's device, in the order of the stream. What lies in a PinnedBuffer has to stay until
 /// the stream has come past; other host memory is free when upload() returns, and holds the bytes when download() does.
 void upload(std::span<const std::byte> host, std::byte* device, Stream& stream);
 void download(const std::byte* device, std::span<std::byte> host, Stream& stream);
+/// The same between two places of the stream's device, which do not overlap; and zeros.
+void copy_bytes(const std::byte* from, std::byte* to, std::size_t size_bytes, Stream& stream);
+void fill_zero(std::byte* memory, std::size_t size_bytes, Stream& stream);
 
 /// Scratch memory that several plans share: it only ever grows, and what it held is lost when it does.
 class Workspace {

@@ -22,8 +22,13 @@ void Stream::synchronize() {
   if (device_.backend != nullptr) device_.backend->synchronize(handle_);
 }
 
-Event::Event(Device device) : device_(device) {
-  if (device_.backend != nullptr) handle_ = device_.backend->make_event(device_.index);
+bool Stream::is_done() const {
+  return device_.backend == nullptr || device_.backend->is_done(handle_);
+}
+
+Event::Event(Device device, Clock clock) : device_(device) {
+  if (device_.backend != nullptr)
+    handle_ = device_.backend->make_event(device_.index, clock == Clock::kDevice);
 }
 
 Event::~Event() {
@@ -38,6 +43,16 @@ void Event::record(Stream& stream) {
 void Event::hold(Stream& stream) const {
   require(stream.device() == device_, "a stream was to wait for an event of another device");
   if (device_.backend != nullptr) device_.backend->wait(stream.handle(), handle_);
+}
+
+bool Event::is_past() const {
+  return device_.backend == nullptr || device_.backend->is_past(handle_);
+}
+
+double seconds_between(const Event& begin, const Event& end) {
+  require(begin.device_ == end.device_, "the time between events of different devices");
+  DeviceBackend* backend = begin.device_.backend;
+  return backend == nullptr ? 0 : backend->seconds_between(begin.handle_, end.handle_);
 }
 
 }  // namespace phalanx

@@ -20,6 +20,8 @@ class Stream {
   Device device() const noexcept { return device_; }
   /// The host waits for all work enqueued so far; asynchronous errors are thrown here.
   void synchronize();
+  /// Whether it would return at once.
+  bool is_done() const;
   /// Of the backend, for kernels; null on the CPU.
   void* handle() const noexcept { return handle_; }
 
@@ -31,7 +33,9 @@ class Stream {
 /// A place in a stream that other streams of the same device can wait for. On the CPU there is nothing to wait for.
 class Event {
  public:
-  explicit Event(Device device);
+  enum class Clock : bool { kNone, kDevice };
+
+  explicit Event(Device device, Clock clock = Clock::kNone);
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   ~Event();
@@ -40,10 +44,17 @@ class Event {
   void record(Stream& stream);
   /// What is enqueued on the stream from now on waits for what was recorded last.
   void hold(Stream& stream) const;
+  /// Whether the stream has come past what was recorded last. Never waits.
+  bool is_past() const;
 
  private:
+  friend double seconds_between(const Event& begin, const Event& end);
+
   Device device_;
   void* handle_ = nullptr;
 };
+
+/// By the device's clock, of two events that have one and that are past. 0 on the CPU, where no time passes between them.
+double seconds_between(const Event& begin, const Event& end);
 
 }  // namespace phalanx

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A GPU that is none: the backend's library with the CUDA sources of this build, run on the CPU by kernels/simt.
 //
-// Nothing runs when it is enqueued, but when somebody waits for it, so that what waits for the wrong thing computes with what
-// was there before. Environment: PHALANX_EMULATED_GPUS, 1; PHALANX_EMULATED_BYTES of memory each, 8 GiB.
+// Nothing runs when it is enqueued, but when somebody waits for it or asks whether it is done, so that what waits for the
+// wrong thing computes with what was there before. Environment: PHALANX_EMULATED_GPUS, 1; PHALANX_EMULATED_BYTES of memory
+// for all of them, 8 GiB.
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -10,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -17,6 +20,7 @@
 #include "device/backend.hpp"
 #include "device/cuda/arena_kernels.hpp"
 #include "emulation/device_memory.hpp"
+#include "emulation/polled_queue.hpp"
 #include "simt/engine.hpp"
 
 namespace phalanx::emulation {
@@ -27,14 +31,12 @@ std::size_t number_from(const char* variable, std::size_t fallback) {
   return text == nullptr ? fallback : std::strtoull(text, nullptr, 10);
 }
 
-/// What is enqueued while a stream captures, in the order of the calls.
-struct Recording {
-  std::vector<std::function<void()>> work;
-  std::vector<class EmulatedStream*> streams;
-};
+using Clock = std::chrono::steady_clock;
 
-class EmulatedStream final : public BackendStream, public simt::Queue {
+class EmulatedStream final : public BackendStream, public PolledQueue {
  public:
+  std::shared_ptr<EmulatedStream> self;  // until it is destroyed; events keep it longer
+
   EmulatedStream(int device, DeviceBackend* owner, DeviceMemory& memory) : memory_(memory) {
     index = device;
     backend = owner;
@@ -42,65 +44,94 @@ class EmulatedStream final : public BackendStream, public simt::Queue {
   }
 
   void add(std::function<void()> work) override {
-    if (recording_ != nullptr) {
-      recording_->work.push_back(std::move(work));
-      return;
-    }
+    add_polled([work = std::move(work)] {
+      work();
+      return true;
+    });
+  }
+  void add_polled(std::function<bool()> work) override {
     const std::lock_guard lock(mutex_);
     work_.push_back(std::move(work));
     ++added_;
   }
+  void advance() override { (void)advance_to(added()); }
   std::size_t added() const {
     const std::lock_guard lock(mutex_);
     return added_;
   }
-  /// Does everything that was added before `count` other things.
-  void run_until(std::size_t count) {
-    const std::lock_guard running(running_);
+  /// Does what was added before `count` other things, as far as nothing has to be waited for. Whether all of it is done.
+  bool advance_to(std::size_t count) {
+    if (!begin(count)) return is_done_to(count);
+    const End end(*this);
     const DeviceMemory::Access access(memory_);
-    while (true) {
-      std::function<void()> work;
-      {
-        const std::lock_guard lock(mutex_);
-        if (done_ >= count || work_.empty()) return;
-        work = std::move(work_.front());
-        work_.pop_front();
-        ++done_;
-      }
+    while (std::function<bool()>* work = next(count)) {
+      bool is_done = true;
       try {
-        work();
+        is_done = (*work)();
       } catch (const simt::Error& e) {
+        remove_first();
         throw DeviceError(std::string("the emulated GPU found an error: ") + e.what() +
                           "; enqueued last: " + last_launches());
+      } catch (...) {
+        remove_first();
+        throw;
       }
+      if (!is_done) return false;
+      remove_first();
     }
+    return true;
   }
   void run_all() {
-    require<DeviceError>(recording_ == nullptr, "waiting for a stream while it captures");
-    run_until(added());
+    const std::size_t count = added();
+    while (!advance_to(count)) std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
-
-  /// Of a capture that this stream takes part in; null: none.
-  const std::shared_ptr<Recording>& recording() const noexcept { return recording_; }
-  void join(std::shared_ptr<Recording> recording) {
-    recording->streams.push_back(this);
-    recording_ = std::move(recording);
-  }
-  void leave() noexcept { recording_.reset(); }
 
  private:
+  struct End {
+    explicit End(EmulatedStream& of) : stream(of) {}
+    End(const End&) = delete;
+    End& operator=(const End&) = delete;
+    ~End() {
+      const std::lock_guard lock(stream.mutex_);
+      stream.is_running_ = false;
+    }
+    EmulatedStream& stream;
+  };
+
+  // One thread at a time. One that comes back to a stream it is running, since streams wait for each other, turns away too.
+  bool begin(std::size_t count) {
+    const std::lock_guard lock(mutex_);
+    if (is_running_ || done_ >= count) return false;
+    is_running_ = true;
+    return true;
+  }
+  bool is_done_to(std::size_t count) const {
+    const std::lock_guard lock(mutex_);
+    return done_ >= count;
+  }
+  std::function<bool()>* next(std::size_t count) {
+    const std::lock_guard lock(mutex_);
+    return done_ >= count || work_.empty() ? nullptr : &work_.front();
+  }
+  void remove_first() {
+    std::function<bool()> removed;  // ends when the lock is gone
+    const std::lock_guard lock(mutex_);
+    removed = std::move(work_.front());
+    work_.pop_front();
+    ++done_;
+  }
+
   DeviceMemory& memory_;
   mutable std::mutex mutex_;
-  std::mutex running_;
-  std::deque<std::function<void()>> work_;
+  std::deque<std::function<bool()>> work_;
   std::size_t added_ = 0, done_ = 0;
-  std::shared_ptr<Recording> recording_;
+  bool is_running_ = false;
 };
 
 struct EmulatedEvent {
-  EmulatedStream* stream = nullptr;
+  std::shared_ptr<EmulatedStream> stream;
   std::size_t count = 0;
-  std::shared_ptr<Recording> recording;
+  std::shared_ptr<Clock::time_point> when;  // the stream came past
 };
 
 EmulatedStream& stream_of(void* handle) {
@@ -128,32 +159,43 @@ class EmulatedBackend final : public DeviceBackend {
   std::size_t choose(int, const std::string&, std::span<const Candidate>) override { return 0; }
 
   void* make_stream(int index) override {
-    return static_cast<BackendStream*>(new EmulatedStream(index, this, memory_));
+    const auto stream = std::make_shared<EmulatedStream>(index, this, memory_);
+    stream->self = stream;
+    return static_cast<BackendStream*>(stream.get());
   }
   void destroy_stream(void* handle) noexcept override {
-    const std::unique_ptr<EmulatedStream> stream(&stream_of(handle));
+    const std::shared_ptr<EmulatedStream> stream = std::move(stream_of(handle).self);
     try {
       stream->run_all();
     } catch (const Error&) {
     }
   }
   void synchronize(void* stream) override { stream_of(stream).run_all(); }
-  void* make_event(int) override { return new EmulatedEvent; }
+  bool is_done(void* stream) override {
+    return stream_of(stream).advance_to(stream_of(stream).added());
+  }
+  void* make_event(int, bool) override { return new EmulatedEvent; }
   void destroy_event(void* event) noexcept override { delete static_cast<EmulatedEvent*>(event); }
   void record(void* event, void* stream) override {
-    *static_cast<EmulatedEvent*>(event) = {&stream_of(stream), stream_of(stream).added(),
-                                           stream_of(stream).recording()};
+    auto when = std::make_shared<Clock::time_point>();
+    stream_of(stream).add([when] { *when = Clock::now(); });
+    *static_cast<EmulatedEvent*>(event) = {stream_of(stream).self, stream_of(stream).added(), when};
   }
   void wait(void* stream, void* event) override {
     const EmulatedEvent at = *static_cast<EmulatedEvent*>(event);
-    if (at.stream == nullptr || at.stream == &stream_of(stream)) return;
-    if (at.recording != nullptr) {  // what it recorded stands before what follows
-      if (stream_of(stream).recording() == nullptr) stream_of(stream).join(at.recording);
-      return;
-    }
-    require<DeviceError>(stream_of(stream).recording() == nullptr,
-                         "a capture waits for an event from outside of it");
-    stream_of(stream).add([at] { at.stream->run_until(at.count); });
+    if (at.stream == nullptr || at.stream.get() == &stream_of(stream)) return;
+    stream_of(stream).add_polled([at] { return at.stream->advance_to(at.count); });
+  }
+  bool is_past(void* event) override {
+    const EmulatedEvent& at = *static_cast<EmulatedEvent*>(event);
+    return at.stream == nullptr || at.stream->advance_to(at.count);
+  }
+  double seconds_between(void* begin, void* end) override {
+    const auto& [from, to] =
+        std::pair(static_cast<EmulatedEvent*>(begin), static_cast<EmulatedEvent*>(end));
+    if (!is_past(begin) || !is_past(end) || from->stream == nullptr || to->stream == nullptr)
+      throw DeviceError("the time between events that are not past");
+    return std::chrono::duration<double>(*to->when - *from->when).count();
   }
 
   std::byte* allocate(std::size_t size_bytes, void* stream) override {
@@ -179,6 +221,15 @@ class EmulatedBackend final : public DeviceBackend {
     const std::lock_guard lock(mutex_);
     pinned_.erase(memory);
     std::free(memory);
+  }
+
+  bool pin(std::byte* memory, std::size_t size_bytes) override {
+    const std::lock_guard lock(mutex_);
+    return pinned_.emplace(memory, size_bytes).second;
+  }
+  void unpin(std::byte* memory) noexcept override {
+    const std::lock_guard lock(mutex_);
+    pinned_.erase(memory);
   }
 
   void upload(const std::byte* host, std::byte* device, std::size_t size_bytes,
@@ -214,6 +265,10 @@ class EmulatedBackend final : public DeviceBackend {
                   const float* loss, StepVerdict* verdict, void* stream) override {
     judge_step_on_device(limits, sums, count, loss, verdict, stream_of(stream));
   }
+  void round_with_feedback(const float* values, float* kept, void* rounded, std::int64_t count,
+                           void* stream) override {
+    round_with_feedback_on_device(values, kept, rounded, count, stream_of(stream));
+  }
   void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
                std::int64_t count, void* stream) override {
     combine_on_device(op, type, inputs, output, count, stream_of(stream));
@@ -221,23 +276,6 @@ class EmulatedBackend final : public DeviceBackend {
   void sum_squares(const float* values, std::int64_t count, std::int64_t block, double* sums,
                    void* stream) override {
     sum_squares_on_device(values, count, block, sums, stream_of(stream));
-  }
-
-  void begin_capture(void* stream) override {
-    stream_of(stream).join(std::make_shared<Recording>());
-  }
-  void* end_capture(void* stream) override {
-    const std::shared_ptr<Recording> recording = stream_of(stream).recording();
-    require<DeviceError>(recording != nullptr, "no capture has begun");
-    for (EmulatedStream* s : recording->streams) s->leave();
-    return new std::vector(std::move(recording->work));
-  }
-  void launch_graph(void* graph, void* stream) override {
-    const auto& work = *static_cast<std::vector<std::function<void()>>*>(graph);
-    for (const std::function<void()>& item : work) stream_of(stream).add(item);
-  }
-  void destroy_graph(void* graph) noexcept override {
-    delete static_cast<std::vector<std::function<void()>>*>(graph);
   }
 
   const void* kernels(std::string_view operator_name) const noexcept override {

@@ -43,7 +43,9 @@ TEST_P(Reducer, AddsWhatRoundingTookInTheNextStep) {
   for (const int size : {1, 2, 3}) {
     auto comms = make_thread_communicators(size, GetParam());
     run_threads(comms, [](Communicator& comm) {
-      for (const bool scatter : {false, true}) comm_checks::check_compression(comm, scatter);
+      Stream stream{Device{}};
+      for (const bool scatter : {false, true})
+        comm_checks::check_compression(comm, scatter, stream);
     });
   }
 }

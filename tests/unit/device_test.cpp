@@ -45,7 +45,7 @@ TEST_F(Backend, WhichIsMissingOrIsNoneIsNamed) {
               HasSubstr("the backend /nowhere/libnone.so cannot be opened: "));
   EXPECT_EQ(error_of("libm.so.6"),
             "libm.so.6 is no backend: it has no function phalanx_make_backend");
-  EXPECT_THAT(error_of(PHALANX_OLD_BACKEND), HasSubstr("was built for another version than 2"));
+  EXPECT_THAT(error_of(PHALANX_OLD_BACKEND), HasSubstr("was built for another version than 3"));
 }
 
 TEST_F(Backend, GivesMemoryInTheOrderOfTheStreamAndTakesAllOfItBack) {
@@ -88,6 +88,21 @@ TEST_F(Backend, CopiesToTheDeviceAndBack) {
   EXPECT_EQ(calls(), "allocate-pinned free-pinned");
 }
 
+TEST_F(Backend, PinsMemoryOfOthersWhereItCan) {
+  const LoadedBackend backend(PHALANX_FAKE_BACKEND);
+  std::array<std::byte, 200> memory{};
+  calls();
+  {
+    const Pin part(memory.data(), 100, device_of(backend)),
+        all(memory.data(), 200, device_of(backend));
+    EXPECT_TRUE(part.holds());
+    EXPECT_FALSE(all.holds());
+  }
+  EXPECT_EQ(calls(), "pin pin unpin");
+  EXPECT_FALSE(Pin(memory.data(), 100, Device{}).holds());
+  EXPECT_EQ(calls(), "");
+}
+
 TEST_F(Backend, LetsStreamsWaitForEachOther) {
   const LoadedBackend backend(PHALANX_FAKE_BACKEND);
   Stream one(device_of(backend)), other(device_of(backend)), cpu{Device{}};
@@ -96,11 +111,18 @@ TEST_F(Backend, LetsStreamsWaitForEachOther) {
   event.record(one);
   event.hold(other);
   EXPECT_EQ(calls(), "record wait");
+  EXPECT_TRUE(one.is_done());
+  EXPECT_TRUE(event.is_past());
+  EXPECT_EQ(calls(), "is-done");
+  EXPECT_EQ(seconds_between(event, event), 0.25);
   EXPECT_THROW(event.record(cpu), InvalidArgument);
   EXPECT_THROW(event.hold(cpu), InvalidArgument);
   Event nothing(cpu.device());
   nothing.record(cpu);
   nothing.hold(cpu);
+  EXPECT_TRUE(cpu.is_done() && nothing.is_past());
+  EXPECT_EQ(seconds_between(nothing, nothing), 0);
+  EXPECT_THROW(seconds_between(nothing, event), InvalidArgument);
   EXPECT_EQ(calls(), "");
 }
 

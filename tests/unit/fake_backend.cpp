@@ -37,10 +37,16 @@ class FakeBackend final : public DeviceBackend {
   }
   void destroy_stream(void*) noexcept override { note("stream-ends"); }
   void synchronize(void*) override { note("synchronize"); }
-  void* make_event(int) override { return this; }
+  bool is_done(void*) override {
+    note("is-done");
+    return true;
+  }
+  void* make_event(int, bool) override { return this; }
   void destroy_event(void*) noexcept override {}
   void record(void*, void*) override { note("record"); }
   void wait(void*, void*) override { note("wait"); }
+  bool is_past(void*) override { return true; }
+  double seconds_between(void*, void*) override { return 0.25; }
   std::byte* allocate(std::size_t size_bytes, void*) override {
     if (size_bytes > info(0).memory_bytes)
       throw OutOfMemory(fmt::format("no {} bytes on the fake device", size_bytes));
@@ -61,6 +67,11 @@ class FakeBackend final : public DeviceBackend {
     note("free-pinned");
     ::operator delete(memory);
   }
+  bool pin(std::byte*, std::size_t size_bytes) override {
+    note("pin");
+    return size_bytes <= 100;
+  }
+  void unpin(std::byte*) noexcept override { note("unpin"); }
   void upload(const std::byte* host, std::byte* device, std::size_t size, void*) override {
     note("upload");
     std::memcpy(device, host, size);
@@ -81,10 +92,9 @@ class FakeBackend final : public DeviceBackend {
                   void*) override {
     note("judge-step");
   }
-  void begin_capture(void*) override { note("begin-capture"); }
-  void* end_capture(void*) override { return this; }
-  void launch_graph(void*, void*) override { note("launch-graph"); }
-  void destroy_graph(void*) noexcept override {}
+  void round_with_feedback(const float*, float*, void*, std::int64_t, void*) override {
+    note("round-with-feedback");
+  }
   void combine(ReduceOp, DType, std::span<const void* const>, void*, std::int64_t, void*) override {
     note("combine");
   }

@@ -12,6 +12,8 @@ namespace phalanx {
 /// What DeviceBackend promises under these names, for every backend whose kernels are CUDA sources.
 void convert_on_device(DType from_type, const void* from, DType to_type, void* to,
                        std::int64_t count, BackendStream& stream);
+void round_with_feedback_on_device(const float* values, float* kept, void* rounded,
+                                   std::int64_t count, BackendStream& stream);
 void combine_on_device(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
                        std::int64_t count, BackendStream& stream);
 void sum_squares_on_device(const float* values, std::int64_t count, std::int64_t block,

@@ -25,6 +25,21 @@ void check(cudaError_t code, std::string_view call) {
       fmt::format("{} failed: {} ({})", call, cudaGetErrorString(code), cudaGetErrorName(code)));
 }
 
+/// Of a query. It leaves an error behind, which the next check of a launch would find.
+bool is_not_ready(cudaError_t code) {
+  if (code != cudaErrorNotReady) return false;
+  (void)cudaGetLastError();
+  return true;
+}
+
+void check_work(cudaError_t code, const BackendStream& stream) {
+  if (code == cudaSuccess) return;
+  (void)cudaGetLastError();
+  throw DeviceError(fmt::format("GPU {} failed: {} ({}); enqueued last: {}", stream.index,
+                                cudaGetErrorString(code), cudaGetErrorName(code),
+                                stream.last_launches()));
+}
+
 /// Calls on a stream make its device the thread's present one.
 BackendStream& stream_of(void* handle) { return *static_cast<BackendStream*>(handle); }
 cudaStream_t queue_of(void* handle) { return static_cast<cudaStream_t>(stream_of(handle).queue); }
@@ -86,18 +101,20 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
     (void)cudaStreamDestroy(static_cast<cudaStream_t>(stream->queue));
   }
   void synchronize(void* handle) override {
-    const cudaError_t code = cudaStreamSynchronize(queue_of(handle));
-    if (code == cudaSuccess) return;
-    (void)cudaGetLastError();
-    throw DeviceError(fmt::format("GPU {} failed: {} ({}); enqueued last: {}",
-                                  stream_of(handle).index, cudaGetErrorString(code),
-                                  cudaGetErrorName(code), stream_of(handle).last_launches()));
+    check_work(cudaStreamSynchronize(queue_of(handle)), stream_of(handle));
+  }
+  bool is_done(void* handle) override {
+    const cudaError_t code = cudaStreamQuery(queue_of(handle));
+    if (is_not_ready(code)) return false;
+    check_work(code, stream_of(handle));
+    return true;
   }
 
-  void* make_event(int index) override {
+  void* make_event(int index, bool is_timed) override {
     check(cudaSetDevice(index), "cudaSetDevice");
     cudaEvent_t event = nullptr;
-    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+    check(cudaEventCreateWithFlags(&event, is_timed ? cudaEventDefault : cudaEventDisableTiming),
+          "cudaEventCreate");
     return event;
   }
   void destroy_event(void* event) noexcept override { (void)cudaEventDestroy(event_of(event)); }
@@ -106,6 +123,18 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
   }
   void wait(void* stream, void* event) override {
     check(cudaStreamWaitEvent(queue_of(stream), event_of(event), 0), "cudaStreamWaitEvent");
+  }
+  bool is_past(void* event) override {
+    const cudaError_t code = cudaEventQuery(event_of(event));
+    if (is_not_ready(code)) return false;
+    check(code, "cudaEventQuery");
+    return true;
+  }
+  double seconds_between(void* begin, void* end) override {
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, event_of(begin), event_of(end)),
+          "cudaEventElapsedTime");
+    return static_cast<double>(milliseconds) / 1000;
   }
 
   std::byte* allocate(std::size_t size_bytes, void* stream) override {
@@ -135,6 +164,12 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
     return static_cast<std::byte*>(memory);
   }
   void free_pinned(std::byte* memory) noexcept override { (void)cudaFreeHost(memory); }
+  bool pin(std::byte* memory, std::size_t size_bytes) override {
+    if (cudaHostRegister(memory, size_bytes, cudaHostRegisterPortable) == cudaSuccess) return true;
+    (void)cudaGetLastError();
+    return false;
+  }
+  void unpin(std::byte* memory) noexcept override { (void)cudaHostUnregister(memory); }
 
   void upload(const std::byte* host, std::byte* device, std::size_t size_bytes,
               void* stream) override {
@@ -165,6 +200,10 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
                   const float* loss, StepVerdict* verdict, void* stream) override {
     judge_step_on_device(limits, sums, count, loss, verdict, stream_of(stream));
   }
+  void round_with_feedback(const float* values, float* kept, void* rounded, std::int64_t count,
+                           void* stream) override {
+    round_with_feedback_on_device(values, kept, rounded, count, stream_of(stream));
+  }
   void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
                std::int64_t count, void* stream) override {
     combine_on_device(op, type, inputs, output, count, stream_of(stream));
@@ -172,28 +211,6 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
   void sum_squares(const float* values, std::int64_t count, std::int64_t block, double* sums,
                    void* stream) override {
     sum_squares_on_device(values, count, block, sums, stream_of(stream));
-  }
-
-  void begin_capture(void* stream) override {
-    check(cudaStreamBeginCapture(queue_of(stream), cudaStreamCaptureModeThreadLocal),
-          "cudaStreamBeginCapture");
-  }
-  void* end_capture(void* stream) override {
-    cudaGraph_t graph = nullptr;
-    check(cudaStreamEndCapture(queue_of(stream), &graph), "cudaStreamEndCapture");
-    cudaGraphExec_t executable = nullptr;
-    const cudaError_t code = cudaGraphInstantiate(&executable, graph, 0);
-    (void)cudaGraphDestroy(graph);
-    check(code, "cudaGraphInstantiate");
-    return executable;
-  }
-  void launch_graph(void* graph, void* stream) override {
-    stream_of(stream).note("graph");
-    check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), queue_of(stream)),
-          "cudaGraphLaunch");
-  }
-  void destroy_graph(void* graph) noexcept override {
-    (void)cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
   }
 
   const void* kernels(std::string_view operator_name) const noexcept override {
