@@ -73,10 +73,11 @@ Session::Session(MpiRuntime& runtime, const SessionOptions& options)
       deadline_seconds(options.deadline_seconds),
       layout(make_rank_layout(mpi)),
       progress(progress_for(options.progress, layout)),
-      host_comm(make_host_comm(mpi, progress, options)),
-      stream(layout.device = take_device(options, layout, *host_comm, backend, computes_on)) {
+      comm(make_host_comm(mpi, progress, options)),
+      stream(layout.device = take_device(options, layout, *comm, backend, computes_on)) {
   omp_set_num_threads(static_cast<int>(options.threads));
-  comm = std::move(host_comm);
+  if (layout.device.kind != DeviceKind::kCpu && mpi.size() > 1)
+    comm = make_staged_communicator(std::move(comm), layout.device);
 }
 
 Session::~Session() { mpi.end_within(deadline_seconds); }

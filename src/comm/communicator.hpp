@@ -80,9 +80,6 @@ class Communicator {
   /// Throws    OutOfMemory.
   virtual std::byte* allocate(std::size_t size_bytes, Stream& stream) = 0;
 
-  /// The host waits for all work on a stream. What waits for another rank has the deadline of a collective.
-  virtual void synchronize(Stream& stream) { stream.synchronize(); }
-
   virtual void barrier() = 0;         ///< the host waits for every rank
   virtual void poll() = 0;            ///< throws CommError if a peer failed; never waits
   virtual void abort() noexcept = 0;  ///< frees the other ranks from pending collectives
