@@ -71,7 +71,7 @@ bool is_offered(const GemmProblem& p) {
   return p.out_type == DType::kF32 && (p.c_column == 1 || p.n == 1) && p.batches.used == 0;
 }
 
-/// What several algorithms for one product share. cuBLASLt has columns where we have rows: it computes d^T = B^T A^T, so that our
+/// What several algorithms for one product share. cuBLASLt has columns where we have rows: it computes d^T = B^T A^T, so our
 /// B is its A.
 struct Product {
   GemmProblem problem;

@@ -12,7 +12,7 @@ namespace phalanx {
 /// Types     a, b and y share f32 or bf16; c is f32. Sums are f32; on a GPU f32 factors may count as tf32
 ///           (BackendOptions::tf32).
 /// Attributes alpha = 1, beta = 1, transA = 0, transB = 0; activation = "" or "relu", which is f: ours, ONNX has none.
-/// Gradients da = alpha * g B'^T, db = alpha * A'^T g, dc = beta * g summed over the axes that c stretched along, where g is dy,
+/// Gradients da = alpha * g B'^T, db = alpha * A'^T g, dc = beta * g summed over the axes c stretched along, where g is dy,
 ///           with an activation dy * f'. That reads y: relu lets through what belongs to y > 0.
 /// Numbers   relu keeps NaN. cuBLASLt, which BackendOptions::gemm may choose on a GPU, adds c rounded to the type of y.
 /// Empty     M, N or K of 0: y = f(beta * c), no product.

@@ -80,7 +80,10 @@ Session::Session(MpiRuntime& runtime, const SessionOptions& options)
     comm = make_staged_communicator(std::move(comm), layout.device);
 }
 
-Session::~Session() { mpi.end_within(deadline_seconds); }
+Session::~Session() {
+  mpi.end_within(deadline_seconds);
+  comm.reset();  // its memory may be of the stream
+}
 
 bool parse_or_print(OptionTable& table, const MpiRuntime& mpi, Arguments arguments) {
   const CliAction action = table.parse(arguments);

@@ -39,11 +39,10 @@ struct Session {
   MpiRuntime& mpi;
   double deadline_seconds;
   RankLayout layout;
-  Progress progress;                        ///< as chosen
-  std::unique_ptr<LoadedBackend> backend;   ///< null on the CPU
-  std::unique_ptr<Communicator> host_comm;  ///< for host memory; null if `comm` is that
-  std::string computes_on;                  ///< one line about the device, for people
-  std::unique_ptr<Communicator> comm;  ///< for memory of the stream's device
+  Progress progress;                       ///< as chosen
+  std::unique_ptr<LoadedBackend> backend;  ///< null on the CPU
+  std::string computes_on;                 ///< one line about the device, for people
+  std::unique_ptr<Communicator> comm;      ///< for memory of the stream's device
   Stream stream;
 
   bool is_first() const noexcept { return layout.rank == 0; }

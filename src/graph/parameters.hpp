@@ -48,7 +48,8 @@ void initialise_array(const ParameterSlot& slot, std::uint64_t seed, float* to);
 /// The parameters and states of one model: two contiguous f32 arenas. Padding is zero and stays zero.
 class ParameterSet {
  public:
-  /// The stream outlives the set. `memory`: for the parameters, layout.parameter_elements() f32 that outlive the set; null for memory of its own.
+  /// The stream outlives the set. `memory`: for the parameters, layout.parameter_elements() f32 that outlive the set; null for
+  /// memory of its own.
   ParameterSet(ParameterLayout layout, Stream& stream, std::byte* memory = nullptr);
 
   const ParameterLayout& layout() const noexcept { return layout_; }

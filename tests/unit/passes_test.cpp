@@ -149,6 +149,7 @@ TEST(SplitColumns, SumsBeforeTheActivation) {
   const Graph part = split_columns(graph, 2, 5).graph;
   EXPECT_EQ(operators(part), (std::vector<std::string>{"gemm", "all_reduce", "relu"}));
   EXPECT_EQ(part.nodes()[0].attributes.get_string("activation", ""), "");
+}
 
 // --- loss and gradient in one
 

@@ -17,7 +17,7 @@ Graph lower_precision(const Graph& graph) {
     const auto [found, fresh] = casts.try_emplace(id, kNoValue);
     if (!fresh) return found->second;
     return found->second = to.add_one("cast", {{"to", std::string(name(dtype))}}, {id},
-                      v.name + "." + std::string(name(dtype)));
+                                      v.name + "." + std::string(name(dtype)));
   };
   std::map<ValueId, ValueId> copies;
   const auto copy_of = [&](ValueId parameter) {
