@@ -61,7 +61,8 @@ def test_training_gives_the_losses_of_the_cpu_in_f32(t):
     train_on_both(t, t.config(CNN + f"data = {t.images()}\n"), "--gemm", "own", "--conv", "own", tolerance=1e-4)
     one, other = (read_values(t.newest(device)) for device in ("cpu", "cuda"))
     for name, values in one.items():
-        assert relative_difference(values, other[name]) < 1e-2, name
+        if name != "conv1.bias":  # batch norm takes its gradient away; what Adam makes of the rest is noise
+            assert relative_difference(values, other[name]) < 1e-2, name
 
 
 def test_training_gives_the_losses_of_the_cpu_in_bf16(t):
@@ -83,6 +84,24 @@ def test_a_run_that_is_repeated_has_the_same_bits(t):
         t.run("train", config, "--output", t.path(output), "--device", "cuda", "--gemm", "own", "--conv", "own")
     assert losses(t, "one") == losses(t, "other")
     assert read_values(t.newest("one")) == read_values(t.newest("other"))
+
+
+def test_two_ranks_that_share_a_gpu_have_the_bits_of_one(t):
+    h5py()
+    use_gpu()
+    config = t.config(CNN + f"data = {t.images()}\nreproducible = true\ngemm = own\nconv = own\nmax-steps = 5\n")
+    t.run("train", config, "--output", t.path("one"), "--device", "cuda")
+    t.run("train", config, "--output", t.path("two"), "--device", "cuda", ranks=2)
+    assert losses(t, "one") == losses(t, "two"), (losses(t, "one"), losses(t, "two"))
+    assert read_values(t.newest("one")) == read_values(t.newest("two"))
+
+
+def test_two_ranks_give_the_losses_that_they_give_on_the_cpu(t):
+    use_gpu()
+    config = t.config(CNN.replace("layer = dropout 0.25", "") + f"data = {t.images()}\nshard-optimizer = true\n")
+    for device in "cpu", "cuda":
+        t.run("train", config, "--output", t.path(device), "--device", device, ranks=2)
+    assert relative_difference(losses(t, "cpu"), losses(t, "cuda")) < 1e-4, (losses(t, "cpu"), losses(t, "cuda"))
 
 
 def test_a_checkpoint_goes_on_where_the_other_device_left_it(t):
@@ -113,9 +132,10 @@ def test_predictions_and_evaluations_are_those_of_the_cpu(t):
 def test_a_step_whose_loss_is_not_finite_changes_nothing(t):
     h5py()
     use_gpu()
-    config = t.config(CNN + f"data = {t.images()}\nlearning-rate = 1e30\nclip-norm = 0\n")
+    config = t.config(CNN + f"data = {t.images()}\n")
+    flags = ("--learning-rate", "1e30", "--clip-norm", 0)
     for device in "cpu", "cuda":
-        result = t.run("train", config, "--output", t.path(device), "--device", device, code=1)
+        result = t.run("train", config, "--output", t.path(device), "--device", device, *flags, code=1)
         result.says(r"the loss of step \d+ \(epoch 0, samples \d+ to \d+ of its order\) is -?(nan|inf)")
         result.says("not finite on this rank")
 
