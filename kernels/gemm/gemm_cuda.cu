@@ -316,7 +316,7 @@ void backward(OpContext& ctx, Inputs in, Outputs out) {
   const void* gradient = in.back().data;
   std::byte* sums = ctx.workspace.data() + state.gradient_bytes;
   std::byte* scratch = sums + state.sums_bytes;
-  const TensorView dc = out.size() == 3 ? out[2] : TensorView{};
+  const TensorView dc = out.size() == 3 && out[2].numel() > 0 ? out[2] : TensorView{};
   with_cuda_type(in.back().type.dtype, [&]<class T>() {
     const SumOf sum = dc ? sum_of(gemm_strides_of_c(dc.shape(), s.m, s.n)) : SumOf::kNothing;
     const bool sums_columns = dc && sum == SumOf::kColumns;
