@@ -36,9 +36,9 @@ ctest --preset release "$@"
 
 if [ "$quick" = no ] && [ $# -eq 0 ]; then
   say "AddressSanitizer and UBSan: unit tests, operators, emulated CUDA"
-  build asan unit_tests thread_tests operators_test fuzzers simt_tests emulated_test gpu_comm_tests
+  build asan unit_tests thread_tests operators_test fuzzers simt_tests emulated_test
   ctest --preset asan
   say "ThreadSanitizer: what uses threads, emulated CUDA"
-  build tsan thread_tests gpu_comm_tests simt_tests
+  build tsan thread_tests simt_tests
   ctest --preset tsan
 fi
