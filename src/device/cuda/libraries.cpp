@@ -43,7 +43,7 @@ cublasLtContext* CudaLibraries::blas_lt(int index) {
   (void)cudaSetDevice(index);
   const cublasStatus_t status = cublasLtCreate(&handle);
   if (status != CUBLAS_STATUS_SUCCESS)
-    throw DeviceError(fmt::format("cublasLtCreate failed: {}", cublasGetStatusString(status)));
+    throw DeviceError(fmt::format("cublasLtCreate failed: {}", cublasLtGetStatusString(status)));
   return handle;
 }
 
