@@ -111,18 +111,21 @@ __global__ void __launch_bounds__(32 * kLines) conv_direct_sum_kernel(DirectSumO
                  channel_offset(p.x_image, o / p.o_of_group * p.c_of_group + k % p.c_of_group);
     const T* dy = static_cast<const T*>(p.dy) + channel_offset(p.y_image, o);
     const int end = min(p.pixels, (part + 1) * p.pixels_of_part);
+#pragma unroll 4
     for (int m = part * p.pixels_of_part + warp; m < end; m += kLines) {
       const auto line = static_cast<int>(p.width.of(static_cast<std::uint32_t>(m))),
                  image = static_cast<int>(p.height.of(static_cast<std::uint32_t>(line)));
       const int at_y = line - image * p.h.out, at_x = m - line * p.w.out;
       const int from_y = at_y * p.h.stride + dy_y, from_x = at_x * p.w.stride + dx_x;
-      if (static_cast<unsigned>(from_y) >= static_cast<unsigned>(p.h.in) ||
-          static_cast<unsigned>(from_x) >= static_cast<unsigned>(p.w.in))
-        continue;
-      sum += to_f32(x[image * p.x_image.image_stride + from_y * p.x_image.row_stride +
-                      from_x * p.x_image.pixel_stride]) *
-             to_f32(dy[image * p.y_image.image_stride + at_y * p.y_image.row_stride +
-                       at_x * p.y_image.pixel_stride]);
+      float value = 0.0f, gradient = 0.0f;
+      if (static_cast<unsigned>(from_y) < static_cast<unsigned>(p.h.in) &&
+          static_cast<unsigned>(from_x) < static_cast<unsigned>(p.w.in)) {
+        value = to_f32(x[image * p.x_image.image_stride + from_y * p.x_image.row_stride +
+                         from_x * p.x_image.pixel_stride]);
+        gradient = to_f32(dy[image * p.y_image.image_stride + at_y * p.y_image.row_stride +
+                             at_x * p.y_image.pixel_stride]);
+      }
+      sum += value * gradient;
     }
   }
   of_warps[warp][lane] = sum;

@@ -80,7 +80,7 @@ struct SourceRows {
     if constexpr (kRuns) {
       const bool is_cell = walk.i < h.count;
       const int dy = walk.i * h.step, dx = walk.j * w.step;
-      const std::int64_t offset = dy * p.from.row_stride + dx * p.from.pixel_stride +
+      const std::int64_t offset = std::int64_t{dy} * p.from.row_stride + dx * p.from.pixel_stride +
                                   channel_offset(p.from, first_channel + walk.channel);
 #pragma unroll
       for (int pass = 0; pass < kPasses; ++pass) {
@@ -95,7 +95,8 @@ struct SourceRows {
       for (int e = 0; e < kRun; ++e) {
         const bool is_cell = element.i < h.count;
         const int dy = element.i * h.step, dx = element.j * w.step;
-        const std::int64_t offset = dy * p.from.row_stride + dx * p.from.pixel_stride +
+        const std::int64_t offset = std::int64_t{dy} * p.from.row_stride +
+                                    dx * p.from.pixel_stride +
                                     channel_offset(p.from, first_channel + element.channel);
 #pragma unroll
         for (int pass = 0; pass < kPasses; ++pass)

@@ -217,7 +217,7 @@ bool runs_fit(const ConvShape& s) {
 }
 
 /// Blocks that keep a GPU busy. The number of parts must not depend on the GPU, as the order of sums does not.
-constexpr std::int64_t kWantedBlocks = 264;
+constexpr std::int64_t kWantedBlocks = 264, kWantedDirectBlocks = 2112;
 constexpr int kLeastSteps = 8;
 
 struct Blocking {
@@ -255,22 +255,25 @@ void launch_weights(const WeightOperands& p, Blocking blocking, bool has_runs, i
 
 WeightGradient::WeightGradient(const ConvShape& s) : shape_(s) {
   const std::int64_t rows = s.o_of_group(), columns = std::int64_t{s.c_of_group()} * s.cells();
-  is_direct_ = is_direct(s, rows * columns,
+  constexpr std::int64_t kMostGridRows = 65535;
+  is_direct_ = columns <= kMostGridRows &&
+               is_direct(s, rows * columns,
                          round_up(rows, kLeastColumns) * round_up(columns, kLeastColumns));
   const int depth = kRowBytes / static_cast<int>(size_bytes(s.type));
-  const auto parts_for = [&](std::int64_t blocks, std::int64_t most) {
+  const auto parts_for = [](std::int64_t wanted, std::int64_t blocks, std::int64_t most) {
     return static_cast<int>(
-        std::clamp<std::int64_t>(most, 1, std::max<std::int64_t>(1, kWantedBlocks / blocks)));
+        std::clamp<std::int64_t>(most, 1, std::max<std::int64_t>(1, wanted / blocks)));
   };
   if (is_direct_) {
     constexpr int kLeastPixels = 256;
-    parts_ = parts_for((s.y.channels + 31) / 32 * columns, pixels_of(s) / kLeastPixels);
+    parts_ = parts_for(kWantedDirectBlocks, (s.y.channels + 31) / 32 * columns,
+                       pixels_of(s) / kLeastPixels);
     return;
   }
   const Blocking tile = blocking_of(s);
   const std::int64_t blocks = round_up(rows, tile.rows) / tile.rows *
                               (round_up(columns, tile.columns) / tile.columns) * s.group;
-  parts_ = parts_for(blocks, (pixels_of(s) + depth - 1) / depth / kLeastSteps);
+  parts_ = parts_for(kWantedBlocks, blocks, (pixels_of(s) + depth - 1) / depth / kLeastSteps);
 }
 
 std::size_t WeightGradient::workspace_bytes() const noexcept {

@@ -8,6 +8,7 @@
 
 #include "common/conv_own.hpp"
 #include "device/backend.hpp"
+#include "device/device.hpp"
 
 namespace phalanx {
 
@@ -28,10 +29,10 @@ class ConvVendor {
 };
 
 /// Up to `most` ways, those first that the library takes for the faster ones. None if it is not there, or has nothing
-/// deterministic for this. The stream is for planning.
+/// deterministic for this.
 /// Throws    DeviceError if the library cannot be opened.
 std::vector<std::unique_ptr<ConvVendor>> make_conv_vendors(const ConvShape& shape, ConvPart part,
                                                            bool has_bias, std::size_t most,
-                                                           const BackendStream& stream);
+                                                           const Device& device);
 
 }  // namespace phalanx

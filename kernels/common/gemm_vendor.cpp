@@ -16,7 +16,7 @@ namespace {
 
 void check(cublasStatus_t status, const char* call) {
   if (status != CUBLAS_STATUS_SUCCESS)
-    throw DeviceError(std::string(call) + " failed: " + cublasGetStatusString(status));
+    throw DeviceError(std::string(call) + " failed: " + cublasLtGetStatusString(status));
 }
 
 template <auto destroy>

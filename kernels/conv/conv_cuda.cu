@@ -112,8 +112,7 @@ std::unique_ptr<ConvVendor> vendor_if_better(const Device& device, Stream& strea
   const KernelChoice choice = device.backend->options.conv;
   if (choice == KernelChoice::kOwn) return nullptr;
   const bool measures = choice == KernelChoice::kAuto;
-  Vendors vendors =
-      make_conv_vendors(s, part, has_bias, measures ? kMostMeasured : 1, backend_stream(stream));
+  Vendors vendors = make_conv_vendors(s, part, has_bias, measures ? kMostMeasured : 1, device);
   if (vendors.empty()) return nullptr;
   if (!measures) return std::move(vendors.front());
   try {
@@ -122,7 +121,8 @@ std::unique_ptr<ConvVendor> vendor_if_better(const Device& device, Stream& strea
     stream.synchronize();  // candidates run on another stream
     const std::size_t best =
         device.backend->choose(device.index, key_of(name, s, has_bias), candidates);
-    return best == 0 ? nullptr : std::move(vendors[best - 1]);
+    // The choice is remembered, and cuDNN may have offered more ways when it was made.
+    return best == 0 || best > vendors.size() ? nullptr : std::move(vendors[best - 1]);
   } catch (const OutOfMemory&) {  // no room to measure; ours needs least
     return nullptr;
   }

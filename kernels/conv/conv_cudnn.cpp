@@ -327,11 +327,11 @@ std::vector<Descriptor> proposals(const Graph& graph, cudnnBackendHeurMode_t mod
 
 std::vector<std::unique_ptr<ConvVendor>> make_conv_vendors(const ConvShape& s, ConvPart part,
                                                            bool has_bias, std::size_t most,
-                                                           const BackendStream& stream) {
+                                                           const Device& device) {
   constexpr std::size_t kMostWorkspaceBytes = std::size_t{1} << 30;
   std::vector<std::unique_ptr<ConvVendor>> found;
   if (!s.x.is_channels_last() || !s.y.is_channels_last()) return found;
-  cudnnHandle_t handle = cuda_libraries(*stream.backend).cudnn(stream);
+  cudnnHandle_t handle = cuda_libraries(*device.backend).cudnn_for_plans(device.index);
   try {
     const auto graph = std::make_shared<const Graph>(s, part, has_bias, handle);
     for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {

@@ -5,7 +5,7 @@
 namespace phalanx {
 
 std::vector<std::unique_ptr<ConvVendor>> make_conv_vendors(const ConvShape&, ConvPart, bool,
-                                                           std::size_t, const BackendStream&) {
+                                                           std::size_t, const Device&) {
   return {};
 }
 

@@ -6,15 +6,34 @@
 #include <cudnn.h>
 #include <fmt/format.h>
 
+#include <string_view>
+
 #include "core/error.hpp"
 
 namespace phalanx {
+namespace {
+
+void expect(cudnnStatus_t status, std::string_view call) {
+  if (status != CUDNN_STATUS_SUCCESS)
+    throw DeviceError(fmt::format("{} failed: {}", call, cudnnGetErrorString(status)));
+}
+
+/// Makes a handle on the device, unless there is one.
+cudnnHandle_t made_on(int index, cudnnHandle_t& handle) {
+  if (handle != nullptr) return handle;
+  (void)cudaSetDevice(index);
+  expect(cudnnCreate(&handle), "cudnnCreate");
+  return handle;
+}
+
+}  // namespace
 
 CudaLibraries::CudaLibraries() = default;
 
 CudaLibraries::~CudaLibraries() {
   for (const auto& [index, handle] : blas_lt_) (void)cublasLtDestroy(handle);
   for (const auto& [stream, handle] : cudnn_) (void)cudnnDestroy(handle);
+  for (const auto& [index, handle] : cudnn_for_plans_) (void)cudnnDestroy(handle);
 }
 
 cublasLtContext* CudaLibraries::blas_lt(int index) {
@@ -24,7 +43,7 @@ cublasLtContext* CudaLibraries::blas_lt(int index) {
   if (handle != nullptr) return handle;
   const cublasStatus_t status = cublasLtCreate(&handle);
   if (status != CUBLAS_STATUS_SUCCESS)
-    throw DeviceError(fmt::format("cublasLtCreate failed: {}", cublasGetStatusString(status)));
+    throw DeviceError(fmt::format("cublasLtCreate failed: {}", cublasLtGetStatusString(status)));
   return handle;
 }
 
@@ -32,13 +51,14 @@ cudnnContext* CudaLibraries::cudnn(const BackendStream& stream) {
   const std::lock_guard lock(mutex_);
   cudnnContext*& handle = cudnn_[&stream];
   if (handle != nullptr) return handle;
-  (void)cudaSetDevice(stream.index);
-  cudnnStatus_t status = cudnnCreate(&handle);
-  if (status == CUDNN_STATUS_SUCCESS)
-    status = cudnnSetStream(handle, static_cast<cudaStream_t>(stream.queue));
-  if (status != CUDNN_STATUS_SUCCESS)
-    throw DeviceError(fmt::format("cudnnCreate failed: {}", cudnnGetErrorString(status)));
+  expect(cudnnSetStream(made_on(stream.index, handle), static_cast<cudaStream_t>(stream.queue)),
+         "cudnnSetStream");
   return handle;
+}
+
+cudnnContext* CudaLibraries::cudnn_for_plans(int index) {
+  const std::lock_guard lock(mutex_);
+  return made_on(index, cudnn_for_plans_[index]);
 }
 
 void CudaLibraries::forget(const BackendStream& stream) noexcept {

@@ -24,11 +24,13 @@ class CudaLibraries {
   /// Throws    DeviceError.
   cublasLtContext* blas_lt(int index);
   cudnnContext* cudnn(const BackendStream& stream);
+  cudnnContext* cudnn_for_plans(int index);           ///< of any stream of the device; runs nothing
   void forget(const BackendStream& stream) noexcept;  ///< that ends
 
  private:
   std::mutex mutex_;
   std::map<int, cublasLtContext*> blas_lt_;
+  std::map<int, cudnnContext*> cudnn_for_plans_;
   std::map<const BackendStream*, cudnnContext*> cudnn_;
 };
 
