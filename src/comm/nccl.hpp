@@ -29,7 +29,7 @@ struct NcclOptions {
 ///
 /// Sums are taken in an order of NCCL's, the same for the same ranks, GPUs and sizes. reduce_scatter and all_gather of parts
 /// are one operation of NCCL where the parts are equal, else one of reduce or broadcast for each part, in one group.
-/// Streams that are given to it outlive it.
+/// A stream outlives what was started on it, and is synchronised before the communicator ends.
 /// Throws    CommError; InvalidArgument for a CPU.
 std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator> host,
                                                      std::shared_ptr<const NcclLibrary> library,
