@@ -37,6 +37,7 @@ PLACES = [
     (r"sanitizer/.*|ucontext\.h", ("kernels/simt/*.cpp",)),
     (r"spdlog/.*", ("src/core/log.cpp",)),
     (r"nlohmann/.*", ("*.cpp",)),
+    (r"nccl\.h", ("tests/unit/comm_nccl_header_test.cpp",)),  # src/comm/nccl_library.hpp stands for it
     (r"mpi\.h", ("src/comm/*.cpp",) + _PROOF),
     (r"omp\.h", ("src/cli/*.cpp", "kernels/*_cpu.cpp", "kernels/common/onednn.hpp") + _PROOF),
     (r"oneapi/dnnl/.*|dnnl.*", ("kernels/*_cpu.cpp", "kernels/common/*") + _PROOF),
