@@ -9,6 +9,7 @@
 
 #include "cli/gpus.hpp"
 #include "cli/options.hpp"
+#include "comm/collectives_plan.hpp"
 #include "core/log.hpp"
 
 namespace phalanx {
@@ -76,8 +77,14 @@ Session::Session(MpiRuntime& runtime, const SessionOptions& options)
       comm(make_host_comm(mpi, progress, options)),
       stream(layout.device = take_device(options, layout, *comm, backend, computes_on)) {
   omp_set_num_threads(static_cast<int>(options.threads));
-  if (layout.device.kind != DeviceKind::kCpu && mpi.size() > 1)
-    comm = make_staged_communicator(std::move(comm), layout.device);
+  if (layout.device.kind == DeviceKind::kCpu || mpi.size() == 1) return;
+  PlannedCommunicator planned =
+      make_device_communicator(std::move(comm), layout,
+                               {.device = layout.device,
+                                .deadline_seconds = options.deadline_seconds,
+                                .tree_over_ranks = options.reproducible});
+  comm = std::move(planned.comm);
+  computes_on += "; " + planned.plan.reason;
 }
 
 Session::~Session() {

@@ -139,6 +139,16 @@ TEST_F(Backend, HasTheKernelsOfItsOperators) {
   EXPECT_THROW(kernels_for(find_operator("gelu"), stream.device()), Unsupported);
 }
 
+TEST(CudaHalf, OpensWithAllThatItCalls) {
+#ifdef PHALANX_CUDA_HALF
+  const LoadedBackend backend(PHALANX_CUDA_HALF);
+  for (const OpSpec* op : all_operators())
+    EXPECT_NE(backend.get().kernels(op->name), nullptr) << op->name;
+#else
+  GTEST_SKIP() << "built without CUDA, or for a sanitizer";
+#endif
+}
+
 TEST(CpuDevice, CopiesBetweenHostAndHost) {
   Stream stream{Device{}};
   const Buffer buffer(3, stream);
