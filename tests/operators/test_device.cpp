@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 
 namespace phalanx::operators_test {
 namespace {
@@ -17,6 +18,8 @@ struct TestDevice {
     Device device;
     if (const char* library = std::getenv("PHALANX_TEST_BACKEND")) {
       backend = std::make_unique<LoadedBackend>(library);
+      const char* tf32 = std::getenv("PHALANX_TEST_TF32");
+      backend->get().options.tf32 = tf32 != nullptr && std::string_view(tf32) == "1";
       device = {DeviceKind::kCuda, 0, &backend->get()};
     }
     stream = std::make_unique<Stream>(device);
@@ -29,5 +32,7 @@ Stream& test_stream() {
   static const TestDevice device;
   return *device.stream;
 }
+
+bool tests_tf32() { return !tests_cpu() && test_stream().device().backend->options.tf32; }
 
 }  // namespace phalanx::operators_test

@@ -10,6 +10,9 @@ namespace phalanx::operators_test {
 Stream& test_stream();
 inline bool tests_cpu() { return test_stream().device().kind == DeviceKind::kCpu; }
 
+/// Whether products of f32 are computed in tf32: on a GPU where the environment variable PHALANX_TEST_TF32 is 1.
+bool tests_tf32();
+
 /// Whether the device has kernels for an operator. On the CPU all have.
 inline bool has_kernels(const OpSpec& op) {
   return tests_cpu() || test_stream().device().backend->kernels(op.name) != nullptr;
