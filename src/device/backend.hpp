@@ -178,7 +178,7 @@ struct CudaBackendResult {
 };
 /// The CUDA half of this program, libphalanx_cuda.so beside it or in ../lib, if this machine has a driver and a GPU. Without a
 /// driver nothing large is opened. The environment variable PHALANX_BACKEND names another library instead, for tests.
-/// Throws    Unsupported, as LoadedBackend.
+/// Throws    Unsupported, as LoadedBackend, for the library that PHALANX_BACKEND names.
 CudaBackendResult open_cuda_backend();
 
 /// What a backend's library exports under this name: makes the backend, or returns null for another version.
