@@ -34,13 +34,6 @@ std::vector<std::string> launch_of(const RankLayout& layout, std::int64_t ranks)
   return words;
 }
 
-std::string own_program() {
-  std::array<char, 4096> path{};
-  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
-  if (size <= 0) throw IoError("cannot find the path of this program");
-  return {path.data(), static_cast<std::size_t>(size)};
-}
-
 /// The layout that mpirun or srun gave this job, which then ends: Open MPI takes a whole job down with any of its ranks, and
 /// the front end outlives them.
 RankLayout layout_of_job(int& argc, char**& argv) {
@@ -51,6 +44,13 @@ RankLayout layout_of_job(int& argc, char**& argv) {
 
 }  // namespace
 
+std::string own_program() {
+  std::array<char, 4096> path{};
+  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
+  if (size <= 0) throw IoError("cannot find the path of this program");
+  return {path.data(), static_cast<std::size_t>(size)};
+}
+
 ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   const RankLayout layout = layout_of_job(argc, argv);
   if (layout.rank != 0) return ExitCode::kDone;
@@ -60,7 +60,7 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
                most_connections = 4096, per_client = 1024;
   OptionTable table("[mpirun -n N] phalanx serve --repository FOLDER [options]");
   table.group("Models");
-  table.add("repository", &options.repository, "path", "made by `phalanx publish`").required();
+  table.add("repository", &options.repository, "path", "made by `phalanx publish`");
   table.add("model", &options.models, "", "loaded at the start; none given: all");
   table.group("Network");
   table.add("address", &options.http.address, "", "IP address that is listened on");
@@ -96,8 +96,15 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
            "longest computation; a rank that takes longer is taken for hung")
       .above(0);
   table.add("request-memory-mib", &arena_mib, "MiB", "for requests and answers").at_least(1);
+  table.group("Set by `phalanx train --then-serve`");
+  std::int64_t attached = 0, attached_nodes = 1, announce = -1;
+  table.add("attached-ranks", &attached, "", "ranks that come by themselves").at_least(0);
+  table.add("attached-nodes", &attached_nodes, "", "that they run on").at_least(1);
+  table.add("announce-descriptor", &announce, "", "gets the address for them");
   table.accept_config_file();
   table.add_check([&](const OptionTable& t) {
+    if (options.repository.empty() && attached == 0)
+      t.refuse("repository", "expected a folder made by `phalanx publish`");
     if (options.http.certificate.empty() != options.http.key.empty())
       t.refuse(options.http.key.empty() ? "certificate" : "key",
                "certificate and key come together");
@@ -113,10 +120,13 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   options.http.most_connections_per_client = static_cast<std::size_t>(per_client);
   options.arena_bytes = static_cast<std::size_t>(arena_mib) << 20;
   options.ranks.ranks = static_cast<int>(ranks);
+  options.ranks.attached_ranks = static_cast<int>(attached);
+  options.announce_descriptor = static_cast<int>(announce);
+  if (attached > 0) options.ranks.token = FrontAddress::token_from_environment();
   options.ranks.program = own_program();
   options.ranks.launch = launch_of(layout, ranks);
   options.ranks.host = layout.host;
-  options.ranks.spans_hosts = layout.nodes > 1;
+  options.ranks.spans_hosts = layout.nodes > 1 || attached_nodes > 1;
   serve_front(options);
   return ExitCode::kDone;
 }

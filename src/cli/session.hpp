@@ -62,6 +62,9 @@ ExitCode data_import_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_info_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode publish_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode serve_rank_command(MpiRuntime& mpi, Arguments arguments);
+/// Of the program that runs, for starting it again.
+/// Throws    IoError
+std::string own_program();
 /// Starts and ends MPI by itself.
 ExitCode serve_command(int& argc, char**& argv, Arguments arguments);
 

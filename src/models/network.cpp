@@ -94,6 +94,14 @@ Executor& Network::training(std::int64_t batch, std::int64_t shards) {
   require(shards == 0 || options_.sums_states, "this network was made without sums of states");
   return executor(Mode::kTraining, batch, shards);
 }
+void Network::release_training() {
+  options_.training = false;
+  std::erase_if(executors_,
+                [](const auto& e) { return std::get<Mode>(e.first) == Mode::kTraining; });
+  if (gradients_.data == own_gradients_.view().data) gradients_ = {};
+  own_gradients_ = Tensor();
+}
+
 Executor& Network::evaluation(std::int64_t batch) { return executor(Mode::kEvaluation, batch); }
 Executor& Network::inference(std::int64_t batch) { return executor(Mode::kInference, batch); }
 

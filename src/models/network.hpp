@@ -56,6 +56,10 @@ class Network {
   /// Input "x"; outputs "logits", "y".
   Executor& inference(std::int64_t batch);
 
+  /// Gives back what only training needs: its plans, and gradients unless they lie in memory of a communicator. training()
+  /// may not be called any more.
+  void release_training();
+
   /// Bytes of activations of the largest plan so far.
   std::size_t arena_bytes() const noexcept { return arena_.size_bytes(); }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
@@ -33,7 +34,8 @@ class Front {
                 .on_lost = [this](const std::string& why) { ranks_are_lost(why); },
                 .on_given_up = [this](const std::string& why) { give_up(why); }}),
         dispatcher_(io_, arena_, group_),
-        registry_(io_, Repository(options.repository), group_, dispatcher_),
+        registry_(io_, options.repository.empty() ? Repository() : Repository(options.repository),
+                  group_, dispatcher_),
         service_(io_, arena_, registry_, dispatcher_),
         http_(
             io_, options.http, [this](HttpExchange& x) { return handle(x); },
@@ -48,12 +50,15 @@ class Front {
     ::signal(SIGPIPE, SIG_IGN);
     http_.start();
     group_.start();
+    announce();
     signals_.async_wait([this](auto error, int signal) {
       if (!error) drain(signal);
     });
-    log_info("serving {} on {}://{}:{}; {} rank{} start", options_.repository,
-             http_.has_tls() ? "https" : "http", options_.http.address, http_.port(),
-             options_.ranks.ranks, options_.ranks.ranks == 1 ? "" : "s");
+    const int ranks = std::max(options_.ranks.ranks, options_.ranks.attached_ranks);
+    log_info("serving {} on {}://{}:{}; {} rank{} start{}",
+             options_.repository.empty() ? "what was trained" : options_.repository,
+             http_.has_tls() ? "https" : "http", options_.http.address, http_.port(), ranks,
+             ranks == 1 ? "" : "s", ranks == 1 ? "s" : "");
     tick();
     io_.run();
     log_.flush();
@@ -77,12 +82,31 @@ class Front {
 
   // --- ranks
 
+  void announce() {
+    if (options_.announce_descriptor < 0) return;
+    const std::string line = group_.address() + "\n";
+    const ssize_t written = ::write(options_.announce_descriptor, line.data(), line.size());
+    if (written != static_cast<ssize_t>(line.size()))
+      throw IoError("cannot tell the ranks the address of the front end");
+    ::close(options_.announce_descriptor);
+  }
+
   void ranks_are_up() {
     log_info("{} rank{} ready{}", group_.ranks().size(),
              group_.ranks().size() == 1 ? " is" : "s are",
              group_.restarts() > 0 ? fmt::format(" again (restart {})", group_.restarts()) : "");
     registry_.ranks_are_up();
-    if (!std::exchange(has_begun_, true)) load_first();
+    if (!std::exchange(has_begun_, true)) begin();
+  }
+
+  void begin() {
+    if (group_.in_place_manifest().empty()) return load_first();
+    registry_.adopt(manifest_from_json(group_.in_place_manifest(), "rank 0"),
+                    [this](const std::string& error) {
+                      if (!error.empty()) return give_up(error);
+                      is_loaded_ = true;
+                      say_ready();
+                    });
   }
 
   void load_first() {
@@ -110,7 +134,8 @@ class Front {
 
   void ranks_are_lost(const std::string& why) {
     if (is_draining_) return;
-    log_error("{}; the ranks are started again", why);
+    log_error("{}{}", why,
+              options_.ranks.attached_ranks > 0 ? "" : "; the ranks are started again");
     dispatcher_.refuse_all("the ranks are being started again");
     registry_.ranks_are_lost(why);
   }

@@ -10,7 +10,7 @@
 namespace phalanx {
 
 struct FrontOptions {
-  std::string repository;
+  std::string repository;           ///< empty: none, for attached ranks that hold a model
   std::vector<std::string> models;  ///< loaded at the start; empty: all
   HttpServerOptions http;
   RankGroupOptions ranks;
@@ -18,6 +18,7 @@ struct FrontOptions {
   double drain_seconds = 30;                       ///< after SIGTERM: for requests that wait or run
   double grace_seconds =
       0;  ///< after SIGTERM: so long requests are still taken, while /v2/health/ready says no
+  int announce_descriptor = -1;  ///< gets the address for attached ranks, a line
   std::string access_log = "-";  ///< file; "-": standard output; empty: none
 };
 

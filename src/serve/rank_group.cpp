@@ -40,7 +40,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
         children_(io, SIGCHLD),
         clock_(io),
         again_(io) {
-    front_.token = random_token();
+    front_.token = options_.token.empty() ? random_token() : options_.token;
     front_.unix_name = "phalanx-" + random_token().substr(0, 16);
     front_.host = options_.host;
   }
@@ -77,6 +77,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   const std::vector<Rank>& ranks() const noexcept { return ranks_; }
   std::uint64_t restarts() const noexcept { return restarts_; }
   const FrontAddress& front() const noexcept { return front_; }
+  const std::string& in_place_manifest() const noexcept { return in_place_manifest_; }
 
   void load(const Loading& what, std::function<void(const Loaded&)> done) {
     if (!is_up()) return done({.error = "the ranks are not there"});
@@ -232,6 +233,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
       return lost(fmt::format("rank {} of {} came, expected each of {} once", rank,
                               hello.at("size").get<int>(), connections_.size()));
     connections_[rank].link = link;
+    if (hello.contains("manifest")) in_place_manifest_ = hello["manifest"].get<std::string>();
     ranks_[rank] = {.node = hello.at("node").get<int>(),
                     .host = hello.at("host").get<std::string>(),
                     .device = hello.at("device").get<std::string>(),
@@ -409,6 +411,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   RankGroupOptions options_;
   Listener listener_;
   FrontAddress front_;
+  std::string in_place_manifest_;
   LocalStream::acceptor unix_;
   Tcp::acceptor tcp_;
   net::signal_set children_;
@@ -435,7 +438,9 @@ bool RankGroup::is_up() const noexcept { return state_->is_up(); }
 const std::vector<RankGroup::Rank>& RankGroup::ranks() const noexcept { return state_->ranks(); }
 std::uint64_t RankGroup::restarts() const noexcept { return state_->restarts(); }
 std::string RankGroup::address() const { return state_->front().text(); }
-std::string RankGroup::token() const { return state_->front().token; }
+const std::string& RankGroup::in_place_manifest() const noexcept {
+  return state_->in_place_manifest();
+}
 void RankGroup::load(const Loading& what, std::function<void(const Loaded&)> done) {
   state_->load(what, std::move(done));
 }

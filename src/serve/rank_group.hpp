@@ -28,6 +28,7 @@ struct RankGroupOptions {
   double batch_deadline_s =
       30;                  ///< for an answer; then the group is taken for hung and started again
   int attached_ranks = 0;  ///< > 0: so many ranks come by themselves and cannot be started again
+  std::string token;       ///< that these know; empty: a new one
 };
 
 /// What became of a batch.
@@ -68,9 +69,10 @@ class RankGroup {
   bool is_up() const noexcept;
   const std::vector<Rank>& ranks() const noexcept;
   std::uint64_t restarts() const noexcept;
-  /// "NAME,HOST,PORT" and the token, for ranks that come by themselves.
+  /// "NAME,HOST,PORT", for ranks that come by themselves.
   std::string address() const;
-  std::string token() const;
+  /// Of the model that attached ranks hold; empty: none.
+  const std::string& in_place_manifest() const noexcept;
 
   struct Loading {
     std::uint64_t handle = 0;

@@ -31,10 +31,11 @@ class RankServer {
  public:
   RankServer(const FrontAddress& front, const RankLayout& layout, InPlaceModel* in_place)
       : layout_(layout), in_place_(in_place), socket_(connect_to_front(front, layout.host)) {
-    const Json hello = {{"token", front.token}, {"rank", layout.rank},
-                        {"size", layout.size},  {"node", layout.node},
-                        {"host", layout.host},  {"device", name(layout.device.kind)},
-                        {"pid", ::getpid()}};
+    Json hello = {{"token", front.token}, {"rank", layout.rank},
+                  {"size", layout.size},  {"node", layout.node},
+                  {"host", layout.host},  {"device", name(layout.device.kind)},
+                  {"pid", ::getpid()}};
+    if (in_place != nullptr && layout.rank == 0) hello["manifest"] = to_json(in_place->manifest);
     socket_.send_text(WireKind::kHello, hello.dump());
     loader_ = std::thread([this] { load_models(); });
   }
@@ -123,7 +124,8 @@ class RankServer {
 
   std::shared_ptr<ServedModel> make_model(const Manifest& manifest, const Json& request) {
     const auto rows = request.at("max_batch_size").get<std::int64_t>();
-    if (in_place_ != nullptr && in_place_->loaded.network && manifest == in_place_->manifest)
+    if (in_place_ != nullptr && in_place_->loaded.network &&
+        manifest.name == in_place_->manifest.name)
       return std::make_shared<ServedModel>(manifest, std::move(in_place_->loaded), rows,
                                            *in_place_->stream);
     return ServedModel::load(manifest, request.at("folder").get<std::string>(), rows,
@@ -233,6 +235,11 @@ std::optional<FrontAddress> FrontAddress::from_environment() {
         fmt::format("{}: expected NAME,HOST,PORT, found '{}'", kFrontAddressVariable, address));
   return FrontAddress{std::string(fields[0]), std::string(fields[1]),
                       static_cast<int>(parse_int(fields[2])), token};
+}
+
+std::string FrontAddress::token_from_environment() {
+  const char* token = std::getenv(kFrontTokenVariable);
+  return token == nullptr ? std::string() : std::string(token);
 }
 
 void serve_rank(const FrontAddress& front, const RankLayout& layout, InPlaceModel* in_place) {

@@ -21,6 +21,8 @@ struct FrontAddress {
   std::string text() const;
   /// Of the environment; none if this process was not started by a front end.
   static std::optional<FrontAddress> from_environment();
+  /// The token alone; empty if there is none.
+  static std::string token_from_environment();
 };
 
 /// A model that training leaves in memory.

@@ -53,15 +53,14 @@ std::vector<std::int64_t> wanted_versions(const std::string& model, const ModelC
 
 }  // namespace
 
-ServedVersionPtr Registry::make_version(const std::string& model, std::int64_t version,
-                                        const ModelConfig& config) {
+ServedVersionPtr Registry::make_version(Manifest manifest, const ModelConfig& config) {
   auto made = std::make_shared<ServedVersion>();
-  made->model = model;
-  made->version = version;
+  made->model = manifest.name;
+  made->version = manifest.version;
   made->config = config;
-  made->folder = repository_.version_folder(model, version);
+  made->folder = repository_.version_folder(manifest.name, manifest.version);
   made->handle = next_handle_++;
-  made->manifest = repository_.manifest(model, version);
+  made->manifest = std::move(manifest);
   const std::weak_ptr<ServedVersion> weak = made;
   made->queue =
       std::make_shared<ModelQueue>(made->handle, config, made->output_numel(),
@@ -113,7 +112,8 @@ void Registry::load(const std::string& model, Done done) {
       const bool is_kept = is_same_config && found != have.end() &&
                            found->second->state != VersionState::kUnavailable;
       change->versions[version] =
-          is_kept ? found->second : make_version(model, version, change->config);
+          is_kept ? found->second
+                  : make_version(repository_.manifest(model, version), change->config);
       if (!is_kept) fresh.push_back(change->versions[version]);
     }
     change->loading = static_cast<int>(fresh.size());
@@ -161,6 +161,15 @@ void Registry::finish_change(const std::shared_ptr<Change>& change) {
     for (const ServedVersionPtr& v : gone) retire(v);
   }
   change->done(change->error);
+}
+
+void Registry::adopt(Manifest manifest, Done done) {
+  const ServedVersionPtr v = make_version(std::move(manifest), {});
+  models_[v->model].versions[v->version] = v;
+  start_loading(v, [this, v, done = std::move(done)] {
+    if (v->state == VersionState::kReady) dispatcher_.add(v->queue);
+    done(v->reason);
+  });
 }
 
 void Registry::unload(const std::string& model, Done done) {

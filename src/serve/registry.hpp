@@ -59,6 +59,8 @@ class Registry {
   /// what went wrong, or nothing. A version that cannot be loaded does not disturb those that are served.
   using Done = std::function<void(const std::string& error)>;
   void load(const std::string& model, Done done);
+  /// Serves a model that the ranks hold in memory.
+  void adopt(Manifest manifest, Done done);
   /// Takes a model off the ranks. `done` is called when its last request is answered.
   /// Throws    Refusal 404 if it is not served.
   void unload(const std::string& model, Done done);
@@ -81,8 +83,7 @@ class Registry {
 
  private:
   struct Change;
-  ServedVersionPtr make_version(const std::string& model, std::int64_t version,
-                                const ModelConfig& config);
+  ServedVersionPtr make_version(Manifest manifest, const ModelConfig& config);
   void start_loading(const ServedVersionPtr& version, std::function<void()> done);
   void finish_change(const std::shared_ptr<Change>& change);
   void retire(const ServedVersionPtr& version, std::function<void()> done = {});

@@ -17,6 +17,8 @@ class Repository {
  public:
   /// Throws    IoError if there is no such folder.
   explicit Repository(std::string folder);
+  /// Holds no models.
+  Repository() = default;
 
   const std::string& folder() const noexcept { return folder_; }
   /// Names of models, sorted. Entries that cannot be one are left out.

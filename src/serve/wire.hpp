@@ -12,7 +12,8 @@ namespace phalanx {
 /// A rank of the front end's host shares its memory (SharedArena) and gets offsets into it; to a rank of another host the
 /// rows of a batch follow the message, and its answers come back behind its answer.
 enum class WireKind : std::uint32_t {
-  kHello = 1,  ///< rank -> front, text: token, rank, size, host, node, device, pid
+  kHello =
+      1,  ///< rank -> front, text: token, rank, size, host, node, device, pid; of a model in memory: manifest
   kWelcome,  ///< front -> rank, WireWelcome; with the arena's file descriptor if the rank shares it
   kLoad,     ///< front -> rank, text: handle, folder, name, version, sha256, max_batch_size
   kLoaded,   ///< rank -> front, text: handle, error (empty: ready), seconds, memory_bytes

@@ -101,6 +101,28 @@ def test_sigterm_drains_and_reports(t):
         wait_until(lambda: not any(os.path.exists(f"/proc/{p}") for p in pids), 10, "the ranks are gone")
 
 
+def test_training_goes_on_as_a_server_in_the_same_processes(t):
+    data = t.images(test=60)
+    config = t.config(CNN + f"data = {data}\n")
+    job = t.start("train", config, "--output", t.path("shapes"), "--max-steps", 40, "--then-serve",
+                  "--serve-flags=--port 0 --address 127.0.0.1", ranks=2)
+    pids = job.rank_pids()
+    wait_until(lambda: re.search(r"info ready", job.text()) or not job.is_running(), 60, "the server is ready")
+    found = re.search(r"on http://127.0.0.1:(\d+);", job.text())
+    assert found, job.text()
+    server = Server.__new__(Server)
+    server.port = int(found.group(1))
+    expected = predictions(t, t.newest("shapes"), data)
+    for row, sample in enumerate(samples(data)[:5]):
+        status, answer, _ = server.post("/predict/shapes", {"input": sample})
+        assert status == 200, answer
+        assert max(abs(f32(a) - b) for a, b in zip(answer["output"], expected[row])) <= 1e-5
+    assert job.rank_pids() == pids
+    os.kill(pids[0], signal.SIGTERM)
+    job.wait(30).says("drained in")
+    assert job.process.returncode == 0, job.text()
+
+
 class Load(threading.Thread):
     """Asks over and over, and knows which answers are right."""
 
