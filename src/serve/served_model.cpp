@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "models/load.hpp"
+#include "models/served_network.hpp"
 #include "serve/safe_file.hpp"
 
 namespace phalanx {
@@ -65,7 +66,7 @@ ServedModel::ServedModel(const Manifest& manifest, LoadedModel loaded, std::int6
                          Stream& stream)
     : stream_(stream),
       record_(std::move(loaded.record)),
-      network_(std::move(loaded.network)),
+      network_(fold_for_serving(std::move(loaded.network), max_batch_size, stream)),
       transform_(transform_of(record_, record_.is_image ? DType::kU8 : DType::kF32)),
       sample_numel_(record_.model.sample.numel()) {
   check_schema(manifest, record_);
