@@ -5,9 +5,19 @@
 
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 
 namespace phalanx::operators_test {
 namespace {
+
+/// Whose products and convolutions; unset: whoever is faster.
+KernelChoice test_kernels_by() {
+  const char* by = std::getenv("PHALANX_TEST_KERNELS");
+  const std::string_view name = by == nullptr ? "" : by;
+  return name == "own"       ? KernelChoice::kOwn
+         : name == "library" ? KernelChoice::kVendor
+                             : KernelChoice::kAuto;
+}
 
 struct TestDevice {
   std::unique_ptr<LoadedBackend> backend;
@@ -17,6 +27,7 @@ struct TestDevice {
     Device device;
     if (const char* library = std::getenv("PHALANX_TEST_BACKEND")) {
       backend = std::make_unique<LoadedBackend>(library);
+      backend->get().options.gemm = backend->get().options.conv = test_kernels_by();
       device = {DeviceKind::kCuda, 0, &backend->get()};
     }
     stream = std::make_unique<Stream>(device);
