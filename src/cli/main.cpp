@@ -31,6 +31,8 @@ constexpr Command kCommands[] = {
     {"devices", devices_command, "what each rank computes on: cores, GPUs, and why there are none"},
     {"bench allreduce", bench_all_reduce_command,
      "time the sums over ranks against MPI_Allreduce and against a copy"},
+    {"bench gpu", bench_gpu_command,
+     "time the kernels of a GPU against a copy and against cuBLASLt, and a step of training"},
     {"serve-rank", serve_rank_command, "one rank of a server; started by `phalanx serve`"},
 };
 

@@ -57,6 +57,7 @@ ExitCode evaluate_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode predict_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode inspect_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode bench_all_reduce_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode bench_gpu_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode devices_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_import_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_info_command(MpiRuntime& mpi, Arguments arguments);

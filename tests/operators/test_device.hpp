@@ -6,7 +6,8 @@
 
 namespace phalanx::operators_test {
 
-/// What the program tests: the CPU, or GPU 0 of the backend that the environment variable PHALANX_TEST_BACKEND names.
+/// What the program tests: the CPU, or GPU 0 of the backend that the environment variable PHALANX_TEST_BACKEND names. There
+/// PHALANX_TEST_KERNELS says whose products and convolutions: own | library.
 Stream& test_stream();
 inline bool tests_cpu() { return test_stream().device().kind == DeviceKind::kCpu; }
 

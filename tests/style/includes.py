@@ -21,8 +21,11 @@ ALLOWED = {
     "train": _BELOW_TRAIN,
     "predict": _BELOW_TRAIN,
     "serve": _BELOW_TRAIN,  # never train: what is served was published
-    "cli": _BELOW_TRAIN | {"train", "predict", "serve"},
+    "bench": _BELOW_TRAIN | {"train"},
+    "cli": _BELOW_TRAIN | {"train", "predict", "serve", "bench"},
 }
+# The sizes at which operators are measured stand with their tests' cases.
+CASES, READS_CASES = "kernels/common/cases.hpp", "src/bench/"
 KERNELS = _BASE | {"op", "common"}
 
 _PROOF = ("tests/*", "benchmarks/*")
@@ -76,6 +79,8 @@ def _may_include(path, target):
     if target_top in ("tests", "benchmarks"):
         return False
     if target_folder == folder and target_top == top:
+        return True
+    if target == CASES and path.startswith(READS_CASES):
         return True
     if path.startswith("src/device/cuda/") and target_top == "kernels":
         return target_folder in {"common", "simt"}  # the CUDA half stands beside the kernels, in a library of its own
