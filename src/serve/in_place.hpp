@@ -19,7 +19,8 @@ struct InPlaceOptions {
 };
 
 /// Serves a network in the processes that trained it, without a file in between: rank 0 starts a front end beside the job,
-/// and all ranks answer for it until it says that it is over. A signal to rank 0 drains it (`should_end`). Called by every rank.
+/// and all ranks answer for it until it says that it is over. A signal to rank 0 drains it (`should_end`). Called by every
+/// rank.
 /// If a rank dies, so does the job; the front end then says so and ends as well.
 /// Throws    IoError if the front end cannot be started; CommError.
 void serve_in_place(const InPlaceOptions& options, const RankLayout& layout, Communicator& comm,
