@@ -8,18 +8,18 @@
 #include "cli/options.hpp"
 #include "cli/session.hpp"
 #include "core/log.hpp"
+#include "core/text.hpp"
 #include "serve/front.hpp"
 #include "serve/rank_server.hpp"
 #include "serve/repository.hpp"
+#include "serve/wire.hpp"
 
 namespace phalanx {
 namespace {
 
-/// How a job of as many ranks on the same hosts is started from here.
-std::vector<std::string> launch_of(const RankLayout& layout, std::int64_t ranks) {
-  if (ranks == 1) return {};
-  std::vector<std::string> words = {"mpirun",          "-n",        fmt::format("{}", ranks),
-                                    "--oversubscribe", "--bind-to", "none"};
+/// mpirun with as many ranks on the same hosts as this job has.
+std::string mpirun_of(const RankLayout& layout, std::int64_t ranks) {
+  const std::string words = fmt::format("mpirun -n {} --oversubscribe --bind-to none", ranks);
   if (layout.nodes == 1) return words;
   std::map<int, std::pair<std::string, int>> on_node;
   for (std::size_t r = 0; r < layout.hosts.size(); ++r) {
@@ -30,7 +30,15 @@ std::vector<std::string> launch_of(const RankLayout& layout, std::int64_t ranks)
   std::string hosts;
   for (const auto& [node, place] : on_node)
     hosts += fmt::format("{}{}:{}", hosts.empty() ? "" : ",", place.first, place.second);
-  words.insert(words.end(), {"--host", hosts});
+  return words + " --host " + hosts;
+}
+
+/// What starts the ranks. mpirun gives its environment to other hosts only where it is told to.
+std::vector<std::string> launch_of(const std::string& text) {
+  std::vector<std::string> words;
+  for (std::string_view word : split_words(text)) words.emplace_back(word);
+  if (!words.empty() && (words[0].ends_with("mpirun") || words[0].ends_with("mpiexec")))
+    for (const char* name : kRankVariables) words.insert(words.end(), {"-x", name});
   return words;
 }
 
@@ -56,6 +64,7 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   if (layout.rank != 0) return ExitCode::kDone;
   configure_log(LogLevel::kInfo, 0, 1);
   FrontOptions options;
+  std::string launch;
   std::int64_t ranks = layout.size, port = options.http.port, body_mib = 64, arena_mib = 1024,
                most_connections = 4096, per_client = 1024;
   OptionTable table("[mpirun -n N] phalanx serve --repository FOLDER [options]");
@@ -85,6 +94,8 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   table.add("access-log", &options.access_log, "path",
             "a line of JSON per request; -: standard output");
   table.group("Ranks");
+  table.add("launch", &launch, "",
+            "what starts the ranks, such as \"srun -n 4\"; none: mpirun, on the hosts of this job");
   table.add("ranks", &ranks, "", "of the group that computes; under mpirun its number").at_least(1);
   table.add("device", &options.ranks.device, "", "where kernels run")
       .choices({"auto", "cpu", "cuda"});
@@ -124,9 +135,11 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   options.announce_descriptor = static_cast<int>(announce);
   if (attached > 0) options.ranks.token = FrontAddress::token_from_environment();
   options.ranks.program = own_program();
-  options.ranks.launch = launch_of(layout, ranks);
+  const bool is_launched = !launch.empty();
+  if (!is_launched && ranks > 1) launch = mpirun_of(layout, ranks);
+  options.ranks.launch = launch_of(launch);
   options.ranks.host = layout.host;
-  options.ranks.spans_hosts = layout.nodes > 1 || attached_nodes > 1;
+  options.ranks.spans_hosts = layout.nodes > 1 || attached_nodes > 1 || is_launched;
   serve_front(options);
   return ExitCode::kDone;
 }
