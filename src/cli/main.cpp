@@ -22,6 +22,7 @@ constexpr Command kCommands[] = {
     {"data import", data_import_command,
      "make a data set (HDF5) from idx, CIFAR-10, image or CSV files"},
     {"data info", data_info_command, "what is in a data set"},
+    {"data sample", data_sample_command, "one row of a data set as a PNG file, or as a request"},
     {"train", train_command, "train a network on all ranks; resumes by itself"},
     {"evaluate", evaluate_command, "loss and accuracy of a checkpoint on a data set, on all ranks"},
     {"predict", predict_command, "predict a whole data set on all ranks, into one file"},

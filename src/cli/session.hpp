@@ -61,6 +61,7 @@ ExitCode bench_gpu_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode devices_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_import_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_info_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode data_sample_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode publish_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode serve_rank_command(MpiRuntime& mpi, Arguments arguments);
 /// Of the program that runs, for starting it again.
