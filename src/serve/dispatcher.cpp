@@ -76,14 +76,20 @@ void Dispatcher::refuse_all(const std::string& why) {
   }
 }
 
+/// Takes the first request away if nobody waits for it any more.
+bool Dispatcher::drop_first_if_dead(ModelQueue& queue, std::deque<InferencePtr>& requests,
+                                    ServeClock::time_point now) {
+  const InferencePtr first = requests.front();
+  if (!first->is_cancelled && now < first->deadline) return false;
+  requests.pop_front();
+  queue.rows_ -= first->rows;
+  if (!first->is_cancelled) first->finish(503, "the request waited until its deadline", 1);
+  return true;
+}
+
 void Dispatcher::drop_dead(ModelQueue& queue, ServeClock::time_point now) {
   for (auto& [priority, requests] : queue.by_priority_)
-    while (!requests.empty()) {
-      const InferencePtr first = requests.front();
-      if (!first->is_cancelled && now < first->deadline) break;
-      requests.pop_front();
-      queue.rows_ -= first->rows;
-      if (!first->is_cancelled) first->finish(503, "the request waited until its deadline", 1);
+    while (!requests.empty() && drop_first_if_dead(queue, requests, now)) {
     }
   std::erase_if(queue.by_priority_, [](const auto& level) { return level.second.empty(); });
 }
@@ -161,6 +167,7 @@ void Dispatcher::send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep
   for (auto level = queue.by_priority_.begin(); level != queue.by_priority_.end();) {
     std::deque<InferencePtr>& requests = level->second;
     while (!requests.empty()) {
+      if (drop_first_if_dead(queue, requests, now)) continue;
       const InferencePtr& r = requests.front();
       if (!batch.empty() && rows + r->rows > most_rows) break;
       rows += r->rows;
@@ -177,6 +184,7 @@ void Dispatcher::send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep
     if (!requests.empty()) break;
     level = queue.by_priority_.erase(level);
   }
+  if (batch.empty()) return;
   queue.rows_ -= rows;
   queue.running_rows_ += rows;
   auto& free_at = ranks_[static_cast<std::size_t>(rank)].free_at;
