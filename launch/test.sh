@@ -27,6 +27,14 @@ if [ ! -x "$tools/bin/tensorboard" ]; then
   /usr/bin/python3 -m venv "$tools" && "$tools/bin/pip" install --quiet --disable-pip-version-check tensorboard ||
     say "TensorBoard could not be installed; its test will be skipped"
 fi
+# So are clients of the Open Inference Protocol. perf_analyzer starts where the system's C library is not older than its own.
+if [ ! -x "$tools/bin/python" ] || ! "$tools/bin/python" -c "import tritonclient.http" 2>/dev/null; then
+  say "installing clients of the Open Inference Protocol into $tools"
+  /usr/bin/python3 -m venv "$tools" &&
+    "$tools/bin/pip" install --quiet --disable-pip-version-check "tritonclient[http]" perf-analyzer ||
+    say "clients could not be installed; their tests will be skipped"
+fi
+if [ -x "$tools/bin/python" ]; then export PHALANX_CLIENTS_PYTHON=$PWD/$tools/bin/python; fi
 if [ -x "$tools/bin/tensorboard" ]; then export PHALANX_TENSORBOARD_PYTHON=$PWD/$tools/bin/python; fi
 
 say "building"

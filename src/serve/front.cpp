@@ -16,6 +16,7 @@
 #include "serve/access_log.hpp"
 #include "serve/inference_service.hpp"
 #include "serve/protocol/health.hpp"
+#include "serve/protocol/open_inference.hpp"
 #include "serve/protocol/predict.hpp"
 #include "serve/registry.hpp"
 #include "serve/router.hpp"
@@ -44,6 +45,8 @@ class Front {
         clock_(io_) {
     router_.add(health_routes([this] { return is_ready(); }));
     router_.add(predict_routes(service_));
+    router_.add(open_inference_routes(
+        service_, [this] { return is_ready(); }, options.http.most_body_bytes));
   }
 
   void run() {

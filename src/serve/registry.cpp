@@ -95,10 +95,27 @@ void Registry::start_loading(const ServedVersionPtr& version, std::function<void
               });
 }
 
+bool Registry::must_wait(const std::string& model, std::function<void()> later) {
+  const auto [found, is_first] = changing_.try_emplace(model);
+  if (!is_first) found->second.push_back(std::move(later));
+  return !is_first;
+}
+
+/// The first of those that wait takes its turn then; the others line up behind it again.
+Registry::Done Registry::ending_change(const std::string& model, Done done) {
+  return [this, model, done = std::move(done)](const std::string& error) {
+    const auto waiting = std::move(changing_[model]);
+    changing_.erase(model);
+    done(error);
+    for (const auto& next : waiting) next();
+  };
+}
+
 void Registry::load(const std::string& model, Done done) {
+  if (must_wait(model, [this, model, done] { load(model, done); })) return;
   const auto change = std::make_shared<Change>();
   change->model = model;
-  change->done = std::move(done);
+  change->done = ending_change(model, std::move(done));
   try {
     if (!repository_.has(model)) throw InvalidInput(fmt::format("there is no model '{}'", model));
     change->config = repository_.config(model);
@@ -173,15 +190,17 @@ void Registry::adopt(Manifest manifest, Done done) {
 }
 
 void Registry::unload(const std::string& model, Done done) {
+  if (must_wait(model, [this, model, done] { unload(model, done); })) return;
+  const Done end = ending_change(model, std::move(done));
   const auto found = models_.find(model);
-  if (found == models_.end()) throw Refusal(404, fmt::format("model '{}' is not served", model));
+  if (found == models_.end()) return end(fmt::format("model '{}' is not served", model));
   const auto versions = std::move(found->second.versions);
   models_.erase(found);
   const auto left = std::make_shared<std::size_t>(versions.size());
-  if (*left == 0) return done({});
+  if (*left == 0) return end({});
   for (const auto& [version, served] : versions)
-    retire(served, [left, done] {
-      if (--*left == 0) done({});
+    retire(served, [left, end] {
+      if (--*left == 0) end({});
     });
 }
 

@@ -5,12 +5,12 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 #include <numeric>
 
 #include "core/error.hpp"
 #include "data/image.hpp"
+#include "serve/json_answer.hpp"
 #include "serve/json_request.hpp"
 
 namespace phalanx {
@@ -115,21 +115,6 @@ Rows read_json(const std::string& body, const ServedVersion& version) {
   return rows;
 }
 
-void append_number(std::string& to, float value) {
-  std::array<char, 32> digits{};
-  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
-  to.append(digits.data(), end);
-}
-
-void append_list(std::string& to, const float* values, std::size_t count) {
-  to += '[';
-  for (std::size_t i = 0; i < count; ++i) {
-    if (i > 0) to += ',';
-    append_number(to, values[i]);
-  }
-  to += ']';
-}
-
 std::string label(const Manifest& m, std::size_t i) {
   return m.labels.empty() ? fmt::format("{}", i) : m.labels[i];
 }
@@ -137,7 +122,7 @@ std::string label(const Manifest& m, std::size_t i) {
 /// Of classifiers the class and every probability by its name, most probable first.
 void append_answer(std::string& to, const Manifest& m, const float* y, std::size_t outputs) {
   to += "{\"output\":";
-  append_list(to, y, outputs);
+  append_json_numbers(to, {y, outputs});
   if (m.task == Task::kClassification) {
     std::vector<std::size_t> order(outputs);
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -146,7 +131,7 @@ void append_answer(std::string& to, const Manifest& m, const float* y, std::size
           fmt::format(",\"class_index\":{},\"probabilities\":{{", order[0]);
     for (std::size_t i = 0; i < outputs; ++i) {
       to += (i > 0 ? "," : "") + json_text(label(m, order[i])) + ":";
-      append_number(to, y[order[i]]);
+      append_json_number(to, y[order[i]]);
     }
     to += '}';
   } else if (m.task == Task::kBinary) {
