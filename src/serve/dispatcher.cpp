@@ -19,6 +19,13 @@ namespace {
 constexpr int kMostOutstanding = 2;
 constexpr double kSmoothing = 0.2;  // share of the newest observation
 
+/// Requests of one batch do not answer for each other.
+bool is_finite(const Inference& i, std::size_t row_outputs) {
+  const auto* values = reinterpret_cast<const float*>(i.output->data());
+  return std::all_of(values, values + static_cast<std::size_t>(i.rows) * row_outputs,
+                     [](float v) { return std::isfinite(v); });
+}
+
 std::uint64_t count_ns(ServeClock::duration d) {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<nanoseconds>(d).count());
 }
@@ -146,6 +153,7 @@ bool Dispatcher::dispatch_one(ServeClock::time_point now, nanoseconds& wait) {
                                       .oldest_wait = now - oldest,
                                       .rows_per_second = queue->rows_per_second_,
                                       .service_time = service_time(*queue, queue->rows_),
+                                      .utilisation = utilisation(*queue),
                                       .rank_is_idle = is_idle});
     if (decision.rows == 0 && is_idle) wait = std::min(wait, decision.wait);
     if (decision.rows == 0 || oldest >= oldest_of_all) continue;
@@ -215,10 +223,17 @@ void Dispatcher::answered(ModelQueue& queue, const std::vector<InferencePtr>& ba
       r->finish(503, "a rank was lost while it computed the answer", 1);
     else if (!result.error.empty())
       r->finish(500, "the model could not compute the answer");
+    else if (!is_finite(*r, queue.row_outputs_))
+      r->finish(500, "the model's answer to these values is not a finite number");
     else
       r->finish(200);
   }
   if (!result.is_lost) pump();
+}
+
+double Dispatcher::utilisation(const ModelQueue& queue) const {
+  const double one = std::chrono::duration<double>(service_time(queue, 1)).count();
+  return queue.rows_per_second_ * one / static_cast<double>(group_.ranks().size());
 }
 
 nanoseconds Dispatcher::service_time(const ModelQueue& queue, std::int64_t rows) {

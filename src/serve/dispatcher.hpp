@@ -83,6 +83,7 @@ class Dispatcher {
             std::int64_t most_rows, ServeClock::time_point now);
   void answered(ModelQueue& queue, const std::vector<InferencePtr>& batch, std::int64_t rows,
                 const BatchResult& result);
+  double utilisation(const ModelQueue& queue) const;
   static std::chrono::nanoseconds service_time(const ModelQueue& queue, std::int64_t rows);
 
   SharedArena& arena_;
