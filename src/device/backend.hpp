@@ -80,7 +80,7 @@ using Candidate = std::function<void(BackendStream& stream)>;
 class DeviceBackend {
  public:
   /// Changes with every member of this class or of the kernels' table.
-  static constexpr int kVersion = 3;
+  static constexpr int kVersion = 4;
   virtual ~DeviceBackend() = default;
 
   /// GPUs that this process sees; 0 without a driver.
@@ -107,6 +107,18 @@ class DeviceBackend {
   virtual bool is_past(void* event) = 0;  ///< whether what was recorded last is done; never waits
   /// Of two timed events that are past.
   virtual double seconds_between(void* begin, void* end) = 0;
+
+  // A graph is what was enqueued while a stream was captured; nothing of that has run. Streams that wait for an event recorded
+  // in the capture join it, until the captured stream has waited for all they were given. Addresses and arguments are those of
+  // the capture, so what changes lies in device memory or in pinned memory that a copy reads. Within a capture its thread waits
+  // for nothing, asks for nothing that has to have run, and neither takes nor frees memory.
+
+  virtual void begin_capture(void* stream) = 0;
+  /// By the same thread.
+  virtual void* end_capture(void* stream) = 0;
+  /// One after the other, and not before what the same graph was launched for last is done.
+  virtual void launch_graph(void* graph, void* stream) = 0;
+  virtual void destroy_graph(void* graph) noexcept = 0;  ///< once what was launched is done
 
   /// In the order of the stream, in which it is freed as well.
   virtual std::byte* allocate(std::size_t size_bytes, void* stream) = 0;
