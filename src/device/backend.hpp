@@ -53,11 +53,12 @@ struct BackendOptions {
   bool tf32 = false;  ///< products of f32 with 10 bits of mantissa, by tensor cores; sums stay f32
 };
 
-/// What a step may not exceed.
+/// What a step may not exceed, in memory of the device.
 struct StepLimits {
   float samples = 1;     ///< of the global batch
   float loss_limit = 0;  ///< of the mean loss
   float clip_norm = 0;   ///< of the gradients; 0: none
+  float padding = 0;
 };
 
 /// What became of a step, in memory of the device.
@@ -155,7 +156,7 @@ class DeviceBackend {
                            double* sums, void* stream) = 0;
 
   /// Decides about a step without asking the host: see StepVerdict. `sums`: of sum_squares, `count` of them.
-  virtual void judge_step(const StepLimits& limits, const double* sums, std::int64_t count,
+  virtual void judge_step(const StepLimits* limits, const double* sums, std::int64_t count,
                           const float* loss, StepVerdict* verdict, void* stream) = 0;
 
   /// The operator's kernels, a `const DeviceKernels*` of op/op.hpp; null: it has none here.

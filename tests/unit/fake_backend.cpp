@@ -95,7 +95,7 @@ class FakeBackend final : public DeviceBackend {
   }
   void convert(DType, const void*, DType, void*, std::int64_t, void*) override { note("convert"); }
   void scale(float*, float, std::int64_t, void*) override { note("scale"); }
-  void judge_step(const StepLimits&, const double*, std::int64_t, const float*, StepVerdict*,
+  void judge_step(const StepLimits*, const double*, std::int64_t, const float*, StepVerdict*,
                   void*) override {
     note("judge-step");
   }

@@ -219,7 +219,7 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
   void scale(float* values, float factor, std::int64_t count, void* stream) override {
     scale_on_device(values, factor, count, stream_of(stream));
   }
-  void judge_step(const StepLimits& limits, const double* sums, std::int64_t count,
+  void judge_step(const StepLimits* limits, const double* sums, std::int64_t count,
                   const float* loss, StepVerdict* verdict, void* stream) override {
     judge_step_on_device(limits, sums, count, loss, verdict, stream_of(stream));
   }
