@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/step_graphs.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <utility>
+
+#include "core/error.hpp"
 
 namespace phalanx {
 
@@ -18,12 +21,21 @@ bool StepGraphs::run(const StepKey& key, const std::function<void()>& enqueue) {
   std::shared_ptr<DeviceGraph>& graph = found->graph;
   const bool is_known = graph != nullptr;
   if (!is_known) {
-    graph = std::make_shared<DeviceGraph>(stream_, enqueue);
+    graph = capture(enqueue);
     ++use_.graphs;
   }
   comm_.launch(graph, stream_);
   if (is_known) ++use_.launches;
   return is_known;
+}
+
+std::shared_ptr<DeviceGraph> StepGraphs::capture(const std::function<void()>& enqueue) {
+  try {
+    return std::make_shared<DeviceGraph>(stream_, enqueue);
+  } catch (const DeviceError& e) {
+    throw DeviceError(fmt::format(
+        "{}; this step was being captured, which cuda-graph = false leaves out", e.what()));
+  }
 }
 
 std::string why_not_captured(const TrainConfig& config, const Communicator& comm, Device device) {

@@ -50,6 +50,8 @@ class StepGraphs {
     std::shared_ptr<DeviceGraph> graph;  // null: seen once
   };
 
+  std::shared_ptr<DeviceGraph> capture(const std::function<void()>& enqueue);
+
   Communicator& comm_;
   Stream& stream_;
   std::list<Kind> kinds_;  // seen last first

@@ -114,6 +114,59 @@ class CapturedTraining : public Nccl {
   }
 };
 
+class Graphs : public testing::Test {
+ protected:
+  EmulatedGpus gpus_;
+  Stream stream_{gpus_.device(0)};
+  std::unique_ptr<Communicator> comm_ = make_single_communicator();
+  StepGraphs graphs_{*comm_, stream_};
+};
+
+TEST_F(Graphs, RunAStepThenCaptureItThenLaunchIt) {
+  const HostTensor one({DType::kF32, Shape{}}, stream_.device()), sum(one.type(), stream_.device());
+  const Tensor total(one.type(), stream_);
+  *one.as<float>().data() = 1;
+  fill_zero(total.view(), stream_);
+  int calls = 0;
+  const auto enqueue = [&] {
+    ++calls;
+    scale(total.view(), 2, stream_);
+    download(total.view(), sum.view(), stream_);
+  };
+  upload(one.view(), total.view(), stream_);
+  for (int step = 0; step < 5; ++step) {
+    EXPECT_EQ(graphs_.run({.rows = 1}, enqueue), step > 1);
+    stream_.synchronize();
+    EXPECT_EQ(*sum.as<float>().data(), static_cast<float>(2 << step));
+  }
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(graphs_.use().graphs, 1);
+  EXPECT_EQ(graphs_.use().launches, 3);
+}
+
+TEST_F(Graphs, ForgetTheKindNotSeenForLongest) {
+  const auto run = [&](std::int64_t rows) { return graphs_.run({.rows = rows}, [] {}); };
+  run(0), run(0), run(1), run(1);
+  EXPECT_TRUE(run(0));
+  for (std::int64_t rows = 2; rows <= std::int64_t{StepGraphs::kMost}; ++rows) run(rows);
+  EXPECT_TRUE(run(0));
+  EXPECT_FALSE(run(1));  // anew
+  EXPECT_FALSE(run(1));
+  EXPECT_TRUE(run(1));
+}
+
+TEST_F(Graphs, SayThatAStepCouldNotBeCaptured) {
+  const auto decide = [&] { stream_.synchronize(); };
+  graphs_.run({}, decide);
+  try {
+    graphs_.run({}, decide);
+    ADD_FAILURE() << "it was captured";
+  } catch (const DeviceError& e) {
+    EXPECT_NE(std::string(e.what()).find("cuda-graph = false"), std::string::npos) << e.what();
+  }
+  stream_.synchronize();
+}
+
 TEST_F(CapturedTraining, HasTheBitsOfOtherTraining) { expect_same_bits(config(), 2); }
 
 TEST_F(CapturedTraining, HasThemWithAShardedOptimizerAndCopiesInBf16) {
