@@ -14,12 +14,10 @@
 #include <chrono>
 #include <fstream>
 #include <numeric>
-#include <random>
 
+#include "bench/made_up_training.hpp"
 #include "cli/train_options.hpp"
 #include "comm/mpi_runtime.hpp"
-#include "train/trainer.hpp"
-#include "train/training_step.hpp"
 
 namespace phalanx {
 namespace {
@@ -27,70 +25,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-/// Rows of noise with the shape of a real data set.
-class NoiseSource final : public RowSource {
- public:
-  NoiseSource(DatasetInfo info, std::int64_t rows) : info_(std::move(info)), rows_(rows) {
-    std::mt19937 generator(1);
-    bytes_.resize(static_cast<std::size_t>(info_.sample.numel()) * size_bytes(info_.x_dtype) * 64);
-    for (std::byte& b : bytes_) b = static_cast<std::byte>(generator() & 0x3fu);
-  }
-  const DatasetInfo& info() const noexcept override { return info_; }
-  std::int64_t size() const noexcept override { return rows_; }
-  void read_rows(std::span<const std::int64_t> rows, std::byte* x, std::byte* y) override {
-    const std::size_t row_bytes =
-        static_cast<std::size_t>(info_.sample.numel()) * size_bytes(info_.x_dtype);
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      std::copy_n(bytes_.data() + static_cast<std::size_t>(rows[i] % 64) * row_bytes, row_bytes,
-                  x + i * row_bytes);
-      if (info_.target == TargetKind::kClass)
-        reinterpret_cast<std::int64_t*>(y)[i] = rows[i] % info_.classes;
-      else
-        for (std::int64_t k = 0; k < info_.targets; ++k)
-          reinterpret_cast<float*>(y)[static_cast<std::int64_t>(i) * info_.targets + k] =
-              static_cast<float>(rows[i] % 2);
-    }
-  }
-
- private:
-  DatasetInfo info_;
-  std::int64_t rows_;
-  std::vector<std::byte> bytes_;
-};
-
-DatasetInfo noise_info(const std::string& kind) {
-  DatasetInfo info;
-  const auto image = [&](std::int64_t channels, std::int64_t side) {
-    info.kind = SampleKind::kImage;
-    info.sample = Shape{channels, side, side};
-    info.x_dtype = DType::kU8;
-    info.classes = 10;
-    info.mean.assign(static_cast<std::size_t>(channels), 0.5f);
-    info.std.assign(static_cast<std::size_t>(channels), 0.25f);
-  };
-  const auto table = [&](std::int64_t features, bool binary) {
-    info.sample = Shape{features};
-    info.target = TargetKind::kValues;
-    info.binary = binary;
-    info.mean.assign(static_cast<std::size_t>(features), 0.0f);
-    info.std.assign(static_cast<std::size_t>(features), 1.0f);
-    info.target_mean = {0.5f};
-    info.target_std = {0.5f};
-  };
-  if (kind == "cifar10")
-    image(3, 32);
-  else if (kind == "fashion")
-    image(1, 28);
-  else if (kind == "binary")
-    table(30, true);
-  else if (kind == "regression")
-    table(10, false);
-  else
-    throw ConfigError(
-        fmt::format("--data: expected cifar10, fashion, binary or regression, found '{}'", kind));
-  return info;
 }
 
 #ifdef __AVX512F__
@@ -144,59 +78,33 @@ int run(MpiRuntime& mpi, std::vector<std::string> arguments) {
                            config.deadline_seconds)
                      : make_single_communicator();
   Stream stream{Device{}};
-  NoiseSource source(noise_info(config.data), config.batch_size * 64);
-  const std::int64_t per_rank =
-      (config.batch_size / config.accumulate + layout.size - 1) / layout.size;
-  Network network({.model = model_spec(config, source.info()),
-                   .loss = resolve_loss(config, source.info()),
-                   .precision = config.precision,
-                   .sums_states = config.reproducible},
-                  per_rank, stream, comm.get());
-  // What a step runs, all shards of this rank in one plan if it is reproducible.
-  const std::int64_t shards = config.reproducible ? config.virtual_shards / layout.size : 0;
-  const auto executor = [&]() -> Executor& {
-    return network.training(per_rank / std::max<std::int64_t>(shards, 1), shards);
-  };
-  network.initialise(1);
-  const auto reducer = make_gradient_reducer(config, network, *comm, stream);
-  Optimizer optimizer(config, network.parameters().parameters().numel(), reducer.get(), stream);
-  TrainingStep step(config, network, optimizer, reducer.get(), *comm, stream);
-  Loader loader(source,
-                Sampler({.rows = source.size(),
-                         .batch_size = config.batch_size,
-                         .micro_batches = config.accumulate,
-                         .rank = layout.rank,
-                         .size = layout.size,
-                         .virtual_shards =
-                             config.reproducible ? static_cast<int>(config.virtual_shards) : 0}),
-                {}, config.prefetch);
-  loader.begin(0);
+  MadeUpTraining training(config, layout, *comm, stream);
   const double peak = fma_peak();
-  for (int i = 0; i < 5; ++i) step.run(loader, i, {.learning_rate = 1e-3});
-  if (nodes) executor().enable_timing();
+  for (int i = 0; i < 5; ++i) training.run_step();
+  if (nodes) training.executor().enable_timing();
   std::vector<double> times;
-  double wait = loader.wait_seconds(), communication = 0, exposed = 0;
+  double wait = training.loader().wait_seconds(), communication = 0, exposed = 0;
   comm->barrier();
   for (std::int64_t i = 0; i < steps; ++i) {
     const auto begin = Clock::now();
-    const StepReport report = step.run(loader, 5 + i, {.learning_rate = 1e-3});
+    const StepReport report = training.run_step();
     times.push_back(seconds_since(begin));
     communication += report.overlap.communication_seconds;
     exposed += report.overlap.exposed_seconds;
   }
-  wait = loader.wait_seconds() - wait;
+  wait = training.loader().wait_seconds() - wait;
   comm->barrier();
   if (layout.rank != 0) return 0;
   const double total = std::accumulate(times.begin(), times.end(), 0.0);
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2];
-  const double flops = static_cast<double>(executor().plan().flops()) *
-                       static_cast<double>(std::max<std::int64_t>(shards, 1));
+  const auto shards = static_cast<double>(std::max<std::int64_t>(training.shards(), 1));
+  const double flops = static_cast<double>(training.executor().plan().flops()) * shards;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   const double samples = static_cast<double>(config.batch_size) / median;
-  fmt::print("{} ranks, batch {} ({} per rank), {}\n", layout.size, config.batch_size, per_rank,
-             config.precision);
+  fmt::print("{} ranks, batch {} ({} per rank), {}\n", layout.size, config.batch_size,
+             training.rows_per_rank(), config.precision);
   fmt::print("  step      {:.3f} ms median, {:.3f} ms mean, {:.0f} samples/s\n", 1e3 * median,
              1e3 * total / static_cast<double>(steps), samples);
   fmt::print(
@@ -209,14 +117,14 @@ int run(MpiRuntime& mpi, std::vector<std::string> arguments) {
       1e3 * communication / static_cast<double>(steps));
   fmt::print("  memory    {:.1f} MiB peak resident, arena {:.1f} MiB\n",
              static_cast<double>(usage.ru_maxrss) / 1024,
-             static_cast<double>(network.arena_bytes()) / (1 << 20));
+             static_cast<double>(training.network().arena_bytes()) / (1 << 20));
   if (nodes) {
-    const Executor& timed = executor();
+    const Executor& timed = training.executor();
     for (std::size_t s = 0; s < timed.step_seconds().size(); ++s) {
       const Node& node = timed.plan().graph().nodes()[s];
       const double ms = 1e3 * timed.step_seconds()[s] / static_cast<double>(steps);
-      const double gflop = static_cast<double>(node_flops(timed.plan().graph(), node)) *
-                           static_cast<double>(std::max<std::int64_t>(shards, 1)) / 1e9;
+      const double gflop =
+          static_cast<double>(node_flops(timed.plan().graph(), node)) * shards / 1e9;
       fmt::print("    {:<28} {:<24} {:>9.3f} ms {:>8.1f} GFLOP/s\n", node.name, node.op->name, ms,
                  gflop / ms * 1e3);
     }

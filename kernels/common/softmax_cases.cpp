@@ -34,6 +34,13 @@ std::vector<OpCases::Case> softmax_cases_over_axes() {
            [](std::int64_t n) {
              return std::vector{TensorType{DType::kF32, Shape{n, 10}}};
            }},
+      {.name = "rows of 1024",
+       .inputs =
+           [](std::int64_t n) {
+             return std::vector{TensorType{DType::kF32, Shape{n, 1024}}};
+           },
+       .benchmark_n = 512,
+       .sizes = {2}},
       {.name = "long rows",
        .inputs =
            [](std::int64_t n) {

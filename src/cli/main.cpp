@@ -25,15 +25,23 @@ constexpr Command kCommands[] = {
     {"train", train_command, "train a network on all ranks; resumes by itself"},
     {"evaluate", evaluate_command, "loss and accuracy of a checkpoint on a data set, on all ranks"},
     {"predict", predict_command, "predict a whole data set on all ranks, into one file"},
+    {"publish", publish_command, "put a checkpoint into a folder of models, as a version to serve"},
     {"inspect", inspect_command,
      "what is in a checkpoint or a configured model: layers, memory plan, flops"},
     {"devices", devices_command, "what each rank computes on: cores, GPUs, and why there are none"},
     {"bench allreduce", bench_all_reduce_command,
      "time the sums over ranks against MPI_Allreduce and against a copy"},
+    {"bench gpu", bench_gpu_command,
+     "time the kernels of a GPU against a copy and against cuBLASLt, and a step of training"},
+    {"serve-rank", serve_rank_command, "one rank of a server; started by `phalanx serve`"},
 };
 
+// It ends its part in MPI before it does anything: see serve_command.
+constexpr std::string_view kServe = "serve",
+                           kServeHelp = "serve the models of a folder over HTTP, on all ranks";
+
 constexpr std::string_view kUsage =
-    R"(phalanx: trains neural networks on many ranks, and predicts on the same ranks.
+    R"(phalanx: trains neural networks on many ranks, then predicts and serves on the same ranks.
 
 usage: phalanx COMMAND [options]
        mpirun -n 4 phalanx train configs/fashion_cnn.cfg
@@ -51,6 +59,7 @@ exit codes: 0 done, 1 failed, 2 usage or configuration, 3 malformed data or chec
 void print_help() {
   fmt::print("{}", kUsage);
   for (const Command& c : kCommands) fmt::print("  {:<16} {}\n", c.name, c.help);
+  fmt::print("  {:<16} {}\n", kServe, kServeHelp);
   fmt::print("{}", kExitCodes);
 }
 
@@ -60,7 +69,7 @@ ExitCode run(MpiRuntime& mpi, const std::vector<std::string>& arguments) {
     if (mpi.rank() == 0) print_help();
     return arguments.empty() ? ExitCode::kUsage : ExitCode::kDone;
   }
-  std::vector<std::string> names;
+  std::vector<std::string> names{std::string(kServe)};
   for (const Command& c : kCommands) {
     const auto words = split_words(c.name);  // "data import" is two words of the command line
     bool matches = arguments.size() >= words.size();
@@ -94,10 +103,19 @@ ExitCode exit_code_of(const std::exception& e) {
 int main(int argc, char** argv) {
   using namespace phalanx;
   configure_log(LogLevel::kInfo, 0, 1);  // until the rank is known
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (!arguments.empty() && arguments[0] == kServe) {
+    try {
+      return static_cast<int>(serve_command(argc, argv, Arguments(arguments).subspan(1)));
+    } catch (const std::exception& e) {
+      log_error("{}", e.what());
+      return static_cast<int>(exit_code_of(e));
+    }
+  }
   MpiRuntime mpi(argc, argv);
   configure_log(LogLevel::kInfo, mpi.rank(), mpi.size());
   try {
-    return static_cast<int>(run(mpi, std::vector<std::string>(argv + 1, argv + argc)));
+    return static_cast<int>(run(mpi, arguments));
   } catch (const std::exception& e) {
     const ExitCode code = exit_code_of(e);
     // Every rank parses the same arguments and files, so most errors come from all of them: one line is enough, and

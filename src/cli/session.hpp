@@ -57,9 +57,17 @@ ExitCode evaluate_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode predict_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode inspect_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode bench_all_reduce_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode bench_gpu_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode devices_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_import_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_info_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode publish_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode serve_rank_command(MpiRuntime& mpi, Arguments arguments);
+/// Of the program that runs, for starting it again.
+/// Throws    IoError
+std::string own_program();
+/// Starts and ends MPI by itself.
+ExitCode serve_command(int& argc, char**& argv, Arguments arguments);
 
 /// Parses the arguments of a command. False if the answer was --help or --dump-config, which is then printed by rank 0.
 bool parse_or_print(class OptionTable& table, const MpiRuntime& mpi, Arguments arguments);

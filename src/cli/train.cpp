@@ -2,7 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-
+#include <cstdio>
+#include <filesystem>
 #include <optional>
 
 #include "cli/session.hpp"
@@ -10,6 +11,8 @@
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "data/dataset.hpp"
+#include "serve/in_place.hpp"
+#include "serve/safe_file.hpp"
 #include "train/run_outputs.hpp"
 #include "train/trainer.hpp"
 
@@ -98,6 +101,19 @@ void report(const TrainConfig& config, const Session& session, const TrainResult
   print_line("plot", RunOutputs::plot_path(config.output));
 }
 
+void go_on_serving(const TrainConfig& config, const StopSignals& stop, Session& session,
+                   TrainResult& result) {
+  InPlaceOptions options;
+  options.program = own_program();
+  options.should_end = [&stop] { return stop.raised(); };
+  for (std::string_view word : split_words(config.serve_flags)) options.flags.emplace_back(word);
+  const std::string name = std::filesystem::path(config.output).filename().string();
+  if (is_model_name(name)) options.model = name;
+  std::fflush(stdout);
+  serve_in_place(options, session.layout, *session.comm,
+                 {std::move(result.record), std::move(result.network)}, session.stream);
+}
+
 }  // namespace
 
 ExitCode train_command(MpiRuntime& mpi, Arguments arguments) {
@@ -121,10 +137,12 @@ ExitCode train_command(MpiRuntime& mpi, Arguments arguments) {
   if (!config.test_split.empty()) test.emplace(config.data, config.test_split, cache_bytes);
   const std::string effective = dump_config(config);
   const StopSignals stop(config.stop_signals);
-  const TrainResult result =
+  TrainResult result =
       run_training(config, {session.layout, *session.comm, session.stream, train,
-                            test ? &*test : nullptr, effective, &stop});
+                            test ? &*test : nullptr, effective, &stop, config.then_serve});
   if (session.is_first()) report(config, session, result);
+  if (config.then_serve && result.reason != "preempted")
+    go_on_serving(config, stop, session, result);
   return result.reason == "preempted" ? ExitCode::kPreempted : ExitCode::kDone;
 }
 

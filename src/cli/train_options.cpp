@@ -236,6 +236,17 @@ void add_communication(OptionTable& table, TrainConfig& c) {
       .above(0);
 }
 
+void add_afterwards(OptionTable& table, TrainConfig& c) {
+  table.group("Afterwards");
+  table.add("then-serve", &c.then_serve, "",
+            "the ranks go on as a server of the network that they hold, without a file in between");
+  table.add("serve-flags", &c.serve_flags, "", "of `phalanx serve`, such as \"--port 9000\"");
+  table.add_check([&c](const OptionTable& t) {
+    if (c.then_serve && c.partition == "column")
+      t.refuse("then-serve", "with partition = column every rank holds a part of the network");
+  });
+}
+
 bool is_bucket(const std::string& text) {
   if (text == "auto") return true;
   try {
@@ -288,6 +299,7 @@ OptionTable train_options(TrainConfig& config) {
   add_troubles(table, config);
   add_energy(table, config);
   add_communication(table, config);
+  add_afterwards(table, config);
   table.add_check([&config](const OptionTable& t) { check_together(config, t); });
   return table;
 }

@@ -6,13 +6,32 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 #include "core/error.hpp"
 
 namespace phalanx {
+namespace {
+
+/// The program's file, whose code this is. /proc/self/exe would name the loader where that was started by name, as in a bundle.
+std::filesystem::path program_file() {
+  const auto here = reinterpret_cast<std::uintptr_t>(&program_file);
+  std::ifstream mappings("/proc/self/maps");
+  for (std::string line; std::getline(mappings, line);) {
+    std::uintptr_t begin = 0, end = 0;
+    int name = 0;  // where it begins in the line
+    std::sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " %*s %*s %*s %*s %n", &begin, &end, &name);
+    if (name > 0 && begin <= here && here < end) return line.substr(static_cast<std::size_t>(name));
+  }
+  return {};
+}
+
+}  // namespace
 
 std::string BackendStream::last_launches() const {
   std::string text;
@@ -55,13 +74,17 @@ CudaBackendResult open_cuda_backend() {
   if (driver == nullptr) return {nullptr, "this machine has no NVIDIA driver"};
   dlclose(driver);
   std::error_code error;
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::filesystem::path program = program_file();
   for (const auto& folder : {program.parent_path(), program.parent_path().parent_path() / "lib"}) {
     const std::filesystem::path library = folder / "libphalanx_cuda.so";
     if (!std::filesystem::exists(library, error)) continue;
-    auto backend = std::make_unique<LoadedBackend>(library.string());
-    if (backend->get().count() > 0) return {std::move(backend), {}};
-    return {nullptr, backend->get().why_none()};
+    try {
+      auto backend = std::make_unique<LoadedBackend>(library.string());
+      if (backend->get().count() > 0) return {std::move(backend), {}};
+      return {nullptr, backend->get().why_none()};
+    } catch (const Unsupported& missing) {  // a node with a driver may lack CUDA's own libraries
+      return {nullptr, missing.what()};
+    }
   }
   return {nullptr, "this build has no CUDA backend"};
 }

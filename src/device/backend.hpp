@@ -42,6 +42,13 @@ struct BackendStream {
   std::size_t count_ = 0;
 };
 
+/// What stands behind a backend, for people who read its figures.
+struct BackendAbout {
+  std::string versions;     ///< "driver 12.8, runtime 13.0, cuBLASLt 13.0.2, cuDNN 9.13.0"
+  bool is_hardware = true;  ///< false: an emulation, whose times say nothing
+  bool has_vendor = true;   ///< kernels of libraries of the GPU's maker: KernelChoice::kVendor
+};
+
 /// Whose kernels multiply matrices and convolve: ours, those of a library of the GPU's maker, or for each shape those that
 /// took less time when a node was prepared.
 enum class KernelChoice : std::uint8_t { kAuto, kOwn, kVendor };
@@ -81,13 +88,14 @@ using Candidate = std::function<void(BackendStream& stream)>;
 class DeviceBackend {
  public:
   /// Changes with every member of this class or of the kernels' table.
-  static constexpr int kVersion = 4;
+  static constexpr int kVersion = 5;
   virtual ~DeviceBackend() = default;
 
   /// GPUs that this process sees; 0 without a driver.
   virtual int count() const noexcept = 0;
   virtual std::string why_none() const = 0;  ///< in a few words, if count() is 0
   virtual GpuInfo info(int index) const = 0;
+  virtual BackendAbout about() const = 0;
 
   BackendOptions options;
 
@@ -191,7 +199,7 @@ struct CudaBackendResult {
 };
 /// The CUDA half of this program, libphalanx_cuda.so beside it or in ../lib, if this machine has a driver and a GPU. Without a
 /// driver nothing large is opened. The environment variable PHALANX_BACKEND names another library instead, for tests.
-/// Throws    Unsupported, as LoadedBackend.
+/// Throws    Unsupported, as LoadedBackend, for the library that PHALANX_BACKEND names.
 CudaBackendResult open_cuda_backend();
 
 /// What a backend's library exports under this name: makes the backend, or returns null for another version.

@@ -81,6 +81,10 @@ TensorType Executor::fed_type(ValueId input) const {
   return type;
 }
 
+TensorType Executor::input_type(std::string_view input) const {
+  return fed_type(plan_.graph().input(input));
+}
+
 void Executor::feed(std::string_view input, ConstTensorView data) {
   const ValueId id = plan_.graph().input(input);
   const TensorType expected = fed_type(id);

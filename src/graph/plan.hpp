@@ -116,6 +116,8 @@ class Executor {
   /// their rows one after the other.
   /// Throws    InvalidArgument if type or name do not fit.
   void feed(std::string_view input, ConstTensorView data);
+  /// What feed() expects.
+  TensorType input_type(std::string_view input) const;
   /// Throws    InvalidArgument if an input was never fed; what a kernel throws.
   void run(const RunOptions& options);
   ConstTensorView output(std::string_view name, std::int64_t shard = 0) const;

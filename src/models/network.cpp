@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "device/backend.hpp"
-#include "graph/passes/passes.hpp"
 
 namespace phalanx {
 
@@ -46,6 +45,11 @@ Graph Network::lower(Mode mode, std::int64_t batch) {
     graph = prune_unused(wanted);
   } else {
     graph = for_inference(graph);
+    if (options_.folds_batch_norm) {
+      FoldedGraph folded = fold_batch_norm(graph);
+      graph = std::move(folded.graph);
+      folds_ = std::move(folded.folds);
+    }
   }
   if (options_.columns.size() > 0) {
     ColumnSplit split = split_columns(graph, options_.columns.begin, options_.columns.end);
@@ -54,7 +58,8 @@ Graph Network::lower(Mode mode, std::int64_t batch) {
   }
   graph = pool_before_relu(graph);
   const bool on_gpu = stream_.device().kind == DeviceKind::kCuda;
-  if (on_gpu) graph = fuse_unary_chains(fuse_activation(graph));
+  if (on_gpu || mode == Mode::kInference) graph = fuse_activation(graph);
+  if (on_gpu) graph = fuse_unary_chains(graph);
   if (options_.precision == "bf16") graph = lower_precision(graph);
   graph = choose_layouts(graph, stream_.device());
   if (mode != Mode::kTraining) return graph;
@@ -94,6 +99,14 @@ Executor& Network::training(std::int64_t batch, std::int64_t shards) {
   require(shards == 0 || options_.sums_states, "this network was made without sums of states");
   return executor(Mode::kTraining, batch, shards);
 }
+void Network::release_training() {
+  options_.training = false;
+  std::erase_if(executors_,
+                [](const auto& e) { return std::get<Mode>(e.first) == Mode::kTraining; });
+  if (gradients_.data == own_gradients_.view().data) gradients_ = {};
+  own_gradients_ = Tensor();
+}
+
 Executor& Network::evaluation(std::int64_t batch) { return executor(Mode::kEvaluation, batch); }
 Executor& Network::inference(std::int64_t batch) { return executor(Mode::kInference, batch); }
 

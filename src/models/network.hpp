@@ -9,6 +9,7 @@
 
 #include "comm/communicator.hpp"
 #include "comm/rank_layout.hpp"
+#include "graph/passes/passes.hpp"
 #include "graph/plan.hpp"
 #include "models/model.hpp"
 
@@ -22,7 +23,8 @@ struct NetworkOptions {
   bool sums_states =
       false;  ///< the gradient arena has room for sums of states: training over shards
   bool gathers_parameters =
-      false;      ///< ranks write parts of the parameters for each other: a sharded optimizer
+      false;  ///< ranks write parts of the parameters for each other: a sharded optimizer
+  bool folds_batch_norm = false;  ///< inference only; see fold_for_serving
   Range columns;  ///< not empty: this rank's share of the input columns (see split_columns)
 };
 
@@ -42,6 +44,8 @@ class Network {
   void initialise(std::uint64_t seed);
   /// The parameter of which this rank holds columns only; empty without NetworkOptions::columns.
   const std::string& cut_weight() const noexcept { return cut_weight_; }
+  /// What NetworkOptions::folds_batch_norm has dropped.
+  const std::vector<BatchNormFold>& folds() const noexcept { return folds_; }
   /// The gradient arena, f32 [parameter elements + state elements if they are summed + kTail]. Its tail carries sums that
   /// travel with the gradients.
   TensorView gradients() const noexcept { return gradients_; }
@@ -56,6 +60,10 @@ class Network {
   /// Input "x"; outputs "logits", "y".
   Executor& inference(std::int64_t batch);
 
+  /// Gives back what only training needs: its plans, and gradients unless they lie in memory of a communicator. training()
+  /// may not be called any more.
+  void release_training();
+
   /// Bytes of activations of the largest plan so far.
   std::size_t arena_bytes() const noexcept { return arena_.size_bytes(); }
 
@@ -68,6 +76,7 @@ class Network {
   Stream& stream_;
   Workspace arena_;
   std::string cut_weight_;
+  std::vector<BatchNormFold> folds_;
   std::unique_ptr<ParameterSet> parameters_;
   Tensor own_gradients_;  // where there is no communicator
   TensorView gradients_;

@@ -13,6 +13,7 @@
 #include "data/transforms.hpp"
 #include "formats/atomic_file.hpp"
 #include "formats/sha256.hpp"
+#include "models/answers.hpp"
 #include "models/load.hpp"
 #include "predict/prediction_file.hpp"
 
@@ -21,14 +22,11 @@ namespace {
 
 PredictionKind kind_of(const RunRecord& record, double threshold) {
   PredictionKind kind{.outputs = record.model.outputs, .threshold = threshold};
-  if (record.loss == "softmax_cross_entropy") {
-    kind.kind = PredictionKind::Kind::kClass;
-    kind.names = record.class_names;
-  } else {
-    kind.kind = record.loss == "binary_cross_entropy" ? PredictionKind::Kind::kBinary
-                                                      : PredictionKind::Kind::kValues;
-    kind.names = record.target_names;
-  }
+  const Task task = task_of(record.loss);
+  kind.kind = task == Task::kClassification ? PredictionKind::Kind::kClass
+              : task == Task::kBinary       ? PredictionKind::Kind::kBinary
+                                            : PredictionKind::Kind::kValues;
+  kind.names = task == Task::kClassification ? record.class_names : record.target_names;
   return kind;
 }
 
@@ -76,13 +74,7 @@ class Predictor {
     executor.feed("x", on_device(type));
     executor.run({.parameter_version = 1});
     logits_ = values_of<float>(executor.output("logits"), stream_);
-    const RunRecord& record = model_.record;
-    if (record.normalise_targets)
-      for (std::size_t i = 0; i < logits_.size(); ++i) {
-        const std::size_t k = i % record.target_mean.size();
-        const float scale = record.target_std[k] == 0.0f ? 1.0f : record.target_std[k];
-        logits_[i] = logits_[i] * scale + record.target_mean[k];
-      }
+    denormalise_targets(model_.record, logits_.data(), rows);
     return logits_;
   }
 

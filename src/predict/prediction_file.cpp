@@ -4,13 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 
 #include "core/error.hpp"
 #include "formats/atomic_file.hpp"
+#include "models/answers.hpp"
 
 namespace phalanx {
 namespace {
@@ -23,13 +23,6 @@ std::string_view kind_name(PredictionKind::Kind kind) {
   return kind == PredictionKind::Kind::kClass    ? "class"
          : kind == PredictionKind::Kind::kBinary ? "binary"
                                                  : "values";
-}
-
-void softmax(const float* x, std::int64_t n, float* p) {
-  const float largest = *std::max_element(x, x + n);
-  float sum = 0;
-  for (std::int64_t i = 0; i < n; ++i) sum += p[i] = std::exp(x[i] - largest);
-  for (std::int64_t i = 0; i < n; ++i) p[i] /= sum;
 }
 
 /// A field of a CSV file, quoted where RFC 4180 asks for it.
@@ -103,13 +96,13 @@ void PredictionFile::write_batch(std::int64_t batch, std::int64_t begin, std::in
     answers_.resize(static_cast<std::size_t>(rows));
     for (std::int64_t i = 0; i < rows; ++i) {
       const float* x = logits + i * outputs;
-      softmax(x, outputs, values_.data() + i * outputs);
+      softmax_row(x, outputs, values_.data() + i * outputs);
       answers_[i] = std::max_element(x, x + outputs) - x;
     }
   } else {
     answers_.resize(static_cast<std::size_t>(rows * outputs));
     for (std::int64_t i = 0; i < rows * outputs; ++i) {
-      values_[i] = 1.0f / (1.0f + std::exp(-logits[i]));
+      values_[i] = sigmoid_of(logits[i]);
       answers_[i] = static_cast<double>(values_[i]) >= kind_.threshold;
     }
   }

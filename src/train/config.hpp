@@ -107,6 +107,10 @@ struct TrainConfig {
   bool shard_optimizer = false;     ///< each rank updates a part of the parameters (ZeRO stage 1)
   double deadline_seconds = 300.0;  ///< longest wait in a collective before the job is ended
 
+  // afterwards
+  bool then_serve = false;  ///< the ranks go on as a server of what they trained
+  std::string serve_flags;  ///< of `phalanx serve`
+
   /// Members are equal; doubles as numbers, which the text form of a configuration keeps exactly.
   bool operator==(const TrainConfig&) const = default;
 };

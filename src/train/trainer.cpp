@@ -77,17 +77,18 @@ class Trainer {
       : config_(check_ranks(config, context.layout)),
         context_(context),
         loss_(resolve_loss(config, context.train.info())),
-        network_(
-            {.model = model_spec(config, context.train.info()),
-             .loss = loss_,
-             .precision = config.precision,
-             .sums_states = config.reproducible,
-             .gathers_parameters = config.shard_optimizer,
-             .columns = my_columns(config, context)},
+        owned_network_(std::make_unique<Network>(
+            NetworkOptions{.model = model_spec(config, context.train.info()),
+                           .loss = loss_,
+                           .precision = config.precision,
+                           .sums_states = config.reproducible,
+                           .gathers_parameters = config.shard_optimizer,
+                           .columns = my_columns(config, context)},
             share_of(share_of(config.batch_size, 0, static_cast<int>(config.accumulate)).size(), 0,
                      context.layout.size)
                 .size(),
-            context.stream, &context.comm),
+            context.stream, &context.comm)),
+        network_(*owned_network_),
         reducer_(make_gradient_reducer(config, network_, context.comm, context.stream)),
         optimizer_(config, network_.parameters().parameters().numel(), reducer_.get(),
                    context.stream),
@@ -130,7 +131,7 @@ class Trainer {
     if (record_.evaluation_due && test_) catch_up();
     train();
     finish();
-    return result_;
+    return std::move(result_);
   }
 
  private:
@@ -519,13 +520,18 @@ class Trainer {
     saver_->finish(context_.comm, host_);
     outputs_->finish(now());
     context_.comm.barrier();  // a rank that hangs is named; later it is only waited for
+    if (!context_.keeps_network) return;
+    network_.release_training();
+    result_.network = std::move(owned_network_);
+    result_.record = record_;
   }
 
   const TrainConfig& config_;
   const TrainContext& context_;
   Stream host_{Device{}};  // for sums of what the host knows
   std::string loss_;
-  Network network_;
+  std::unique_ptr<Network> owned_network_;
+  Network& network_;
   std::unique_ptr<GradientReducer> reducer_;
   Optimizer optimizer_;
   TrainingStep step_;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "comm/communicator.hpp"
 #include "comm/rank_layout.hpp"
 #include "data/row_source.hpp"
+#include "models/network.hpp"
 #include "models/run_record.hpp"
 #include "train/checkpoint_saver.hpp"
 #include "train/config.hpp"
@@ -39,6 +41,9 @@ struct TrainResult {
   CheckpointStall stall;          ///< of rank 0, by all checkpoints but the last
   std::string checkpoint;         ///< the newest
   std::string best_checkpoint;
+  std::unique_ptr<Network>
+      network;       ///< as training left it, without gradients; null unless it was asked for
+  RunRecord record;  ///< of it
 };
 
 /// What a run needs beside its configuration; everything outlives run_training.
@@ -50,6 +55,7 @@ struct TrainContext {
   RowSource* test = nullptr;          ///< null: no evaluation
   std::string config_text;            ///< as --dump-config prints it
   const StopSignals* stop = nullptr;  ///< null: nothing can ask the run to end
+  bool keeps_network = false;         ///< TrainResult::network is wanted
 };
 
 /// Trains from the configuration: resumes by itself from the newest whole checkpoint in config.output, evaluates, writes

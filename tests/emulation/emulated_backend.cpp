@@ -147,6 +147,10 @@ class EmulatedBackend final : public DeviceBackend {
             .multiprocessors = 8};
   }
 
+  BackendAbout about() const override {
+    return {.versions = "none: emulated on the CPU", .is_hardware = false, .has_vendor = false};
+  }
+
   std::size_t choose(int, const std::string&, std::span<const Candidate>) override { return 0; }
 
   void* make_stream(int index) override {

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Steps that are captured once and launched as a whole: they have the bits of steps that are not.
 
-The GPU is emulated, or with PHALANX_TEST_GPU=1 the first real one.
+The GPU is that of gpu.py: emulated, or real.
 """
 
 import re
 
-from gpu_test import CNN, losses, norms, REAL, use_gpu
+from gpu import REAL, use_gpu
+from gpu_test import CNN, losses, norms
 from support import h5py, read_metrics, read_values, run_tests
 
 MLP = """

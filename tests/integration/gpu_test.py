@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole program on a GPU: what it computes, and what it says when it cannot.
+"""The whole program on a GPU: what it computes is what it computes on the CPU.
 
-By default the GPU is emulated (tests/emulation); its memory faults when the host touches it. With PHALANX_TEST_GPU=1 the
-tests that need no emulation run on the first real one.
+The GPU is that of gpu.py: emulated (tests/emulation), with memory that faults when the host touches it, or real.
 """
 
-import os
-
-from support import h5py, read_metrics, read_values, relative_difference, run_tests, Skip
+from gpu import use_gpu
+from support import h5py, read_metrics, read_values, relative_difference, run_tests
 
 CNN = """
 layer = conv 8 3x3 pad 1
@@ -25,16 +23,6 @@ batch-size = 32
 epochs = 2
 log-every = 1
 """
-REAL = os.environ.get("PHALANX_TEST_GPU") == "1"
-
-
-def use_gpu(**environment):
-    """From here on the program finds a GPU."""
-    if REAL and environment:
-        raise Skip("this test is about the emulated GPU")
-    if not REAL:
-        os.environ["PHALANX_BACKEND"] = os.environ["PHALANX_EMULATED_BACKEND"]
-        os.environ.update(environment)
 
 
 def losses(t, output):
@@ -138,29 +126,6 @@ def test_a_step_whose_loss_is_not_finite_changes_nothing(t):
         result = t.run("train", config, "--output", t.path(device), "--device", device, *flags, code=1)
         result.says(r"the loss of step \d+ \(epoch 0, samples \d+ to \d+ of its order\) is -?(nan|inf)")
         result.says("not finite on this rank")
-
-
-def test_memory_that_does_not_suffice_is_named(t):
-    use_gpu(PHALANX_EMULATED_BYTES="100000")
-    config = t.config(CNN + f"data = {t.images()}\n")
-    t.run("train", config, "--output", t.path("run"), "--device", "cuda", code=1).says(
-        r"activations: no \d+ bytes of memory on GPU 0: \d+ of \d+ bytes are free", "batch-size", "accumulate"
-    )
-
-
-def test_without_a_gpu_a_run_says_why_and_computes_on_the_cpu(t):
-    if REAL:
-        raise Skip("there is one")
-    config = t.config(CNN + f"data = {t.images()}\nmax-steps = 1\n")
-    use_gpu(PHALANX_EMULATED_GPUS="0")
-    t.run("train", config, "--output", t.path("auto")).says("computes on the CPU: none is emulated")
-    t.run("train", config, "--output", t.path("cuda"), "--device", "cuda", code=1).says("device = cuda: none is emulated")
-    t.run("train", config, "--output", t.path("tf32"), "--precision", "tf32", code=2).says("precision = tf32 .* GPU")
-
-
-def test_devices_are_listed(t):
-    use_gpu(PHALANX_EMULATED_GPUS="2")
-    t.run("devices").says("takes GPU 0", "GPU 1: emulated GPU", "compute capability 8.0")
 
 
 if __name__ == "__main__":

@@ -13,19 +13,26 @@
 namespace phalanx::operators_test {
 namespace {
 
-struct Usage {
-  double largest_share = 0;
+/// The largest share of a tolerance, and the case that used it.
+struct Share {
+  double largest = 0;
   std::string_view at;
+
+  void add(double share, const Subject& subject) {
+    if (share > largest) *this = {share, subject.chosen->name};
+  }
 };
 
-std::map<std::pair<std::string_view, DType>, Usage>& usage() {
-  static std::map<std::pair<std::string_view, DType>, Usage> by_operator;
+struct Usage {
+  Share elements, norm;
+};
+
+std::map<std::pair<std::string_view, Precision>, Usage>& all_usage() {
+  static std::map<std::pair<std::string_view, Precision>, Usage> by_operator;
   return by_operator;
 }
-
-void remember(const Subject& subject, double share) {
-  Usage& u = usage()[{subject.op().name, subject.dtype}];
-  if (share > u.largest_share) u = {share, subject.chosen->name};
+Usage& usage(const Subject& subject) {
+  return all_usage()[{subject.op().name, subject.precision()}];
 }
 
 /// |found - expected| / allowed; infinite if only one of the two is a number.
@@ -43,6 +50,33 @@ double largest_magnitude(const Values& values) {
   return largest;
 }
 
+/// The error of many elements together. Of a few it says no more than each of them does, and one that has cancelled out to
+/// little would be all of it.
+class NormError {
+ public:
+  void add(double expected, double found) {
+    if (!std::isfinite(expected) || !std::isfinite(found)) return;  // judged one by one
+    error_ += (found - expected) * (found - expected);
+    norm_ += expected * expected;
+    count_ += expected != 0 ? 1 : 0;
+  }
+  /// Remembers it, and says what is wrong; empty if nothing is.
+  std::string judge(const Subject& subject, const std::string& what, const Shape& shape) const {
+    const double norm = std::sqrt(norm_), error = std::sqrt(error_);
+    if (count_ < kFewest || norm < kSmallestNorm) return {};
+    const Tolerances& allowed = tolerances(subject.precision());
+    usage(subject).norm.add(error / norm / allowed.norm, subject);
+    if (error <= allowed.norm * norm) return {};
+    return fmt::format("{} {}: the error's norm is {:.3g} of {:.6g}, {:.3g} is allowed in {}", what,
+                       shape.str(), error / norm, norm, allowed.norm, allowed.name);
+  }
+
+ private:
+  static constexpr int kFewest = 8;
+  double error_ = 0, norm_ = 0;
+  int count_ = 0;  // of expected elements that are not zero
+};
+
 std::string element_text(const std::string& what, const Shape& shape, std::int64_t i,
                          double expected, double found, double allowed) {
   return fmt::format(
@@ -57,19 +91,23 @@ testing::AssertionResult agrees(const Subject& subject, const std::string& what,
                                 const Values& expected, const Values& found) {
   const double allowed = subject.tolerance() * largest_magnitude(expected);
   double largest = 0;
+  NormError norm;
   std::string text;
   std::size_t bad = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
+    norm.add(expected[i], found[i]);
     const double share = share_of(expected[i], found[i], allowed);
     largest = std::max(largest, share);
     if (share > 1 && ++bad == 1)
       text =
           element_text(what, shape, static_cast<std::int64_t>(i), expected[i], found[i], allowed);
   }
-  remember(subject, largest);
-  if (bad == 0) return testing::AssertionSuccess();
-  return testing::AssertionFailure()
-         << text << fmt::format(" ({} of {} elements are bad)", bad, expected.size());
+  usage(subject).elements.add(largest, subject);
+  if (bad > 0)
+    return testing::AssertionFailure()
+           << text << fmt::format(" ({} of {} elements are bad)", bad, expected.size());
+  text = norm.judge(subject, what, shape);
+  return text.empty() ? testing::AssertionSuccess() : testing::AssertionFailure() << text;
 }
 
 testing::AssertionResult agrees(const Subject& subject, const std::string& what, const Shape& shape,
@@ -78,8 +116,10 @@ testing::AssertionResult agrees(const Subject& subject, const std::string& what,
   for (const auto& [i, value] : expected.elements) magnitude = std::max(magnitude, std::abs(value));
   const double allowed = subject.tolerance() * magnitude;
   double largest = 0;
+  NormError norm;
   std::string text;
   for (const auto& [i, value] : expected.elements) {
+    norm.add(value, found[static_cast<std::size_t>(i)]);
     const double share = share_of(value, found[static_cast<std::size_t>(i)], allowed);
     largest = std::max(largest, share);
     if (share > 1 && text.empty())
@@ -98,9 +138,9 @@ testing::AssertionResult agrees(const Subject& subject, const std::string& what,
           "{} {}: slope along a random direction: expected {:.9g}, found {:.9g}, {:.3g} is allowed",
           what, shape.str(), slope, along, allowed * 2 * std::sqrt(length));
   }
-  remember(subject, largest);
-  if (text.empty()) return testing::AssertionSuccess();
-  return testing::AssertionFailure() << text;
+  usage(subject).elements.add(largest, subject);
+  if (text.empty()) text = norm.judge(subject, what, shape);
+  return text.empty() ? testing::AssertionSuccess() : testing::AssertionFailure() << text;
 }
 
 testing::AssertionResult same_bits(const std::string& what, const KernelRun& expected,
@@ -120,9 +160,12 @@ testing::AssertionResult same_bits(const std::string& what, const KernelRun& exp
 }
 
 void report_tolerances() {
-  for (const auto& [key, used] : usage())
-    fmt::print("{:<28} {:<5} used {:>3.0f} % of the tolerance (case '{}')\n", key.first,
-               name(key.second), 100 * used.largest_share, used.at);
+  for (const auto& [key, used] : all_usage())
+    fmt::print(
+        "{:<28} {:<5} used {:>3.0f} % of the tolerance (case '{}'), {:>3.0f} % of the norm's "
+        "('{}')\n",
+        key.first, tolerances(key.second).name, 100 * used.elements.largest, used.elements.at,
+        100 * used.norm.largest, used.norm.at);
 }
 
 }  // namespace phalanx::operators_test

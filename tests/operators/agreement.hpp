@@ -9,9 +9,9 @@
 
 namespace phalanx::operators_test {
 
-/// Whether every element of `found` is within tolerance * max(1, max |expected|) of `expected`. The
-/// text of a failure names the first element that is not. What was used of the tolerance is
-/// remembered for report_tolerances().
+/// Whether every element of `found` is within tolerance * max(1, max |expected|) of `expected`, and the norm of all errors
+/// within what tolerances.hpp allows. The text of a failure names the first element that is not. What was used of the
+/// tolerances is remembered for report_tolerances().
 testing::AssertionResult agrees(const Subject& subject, const std::string& what, const Shape& shape,
                                 const Values& expected, const Values& found);
 
@@ -24,7 +24,7 @@ testing::AssertionResult agrees(const Subject& subject, const std::string& what,
 testing::AssertionResult same_bits(const std::string& what, const KernelRun& expected,
                                    const KernelRun& found, std::size_t output);
 
-/// Prints, for every operator and type, the largest share of its tolerance that any comparison
+/// Prints, for every operator and type, the largest share of its tolerances that any comparison
 /// used.
 void report_tolerances();
 

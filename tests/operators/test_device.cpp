@@ -5,9 +5,19 @@
 
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 
 namespace phalanx::operators_test {
 namespace {
+
+/// Whose products and convolutions; unset: whoever is faster.
+KernelChoice test_kernels_by() {
+  const char* by = std::getenv("PHALANX_TEST_KERNELS");
+  const std::string_view name = by == nullptr ? "" : by;
+  return name == "own"       ? KernelChoice::kOwn
+         : name == "library" ? KernelChoice::kVendor
+                             : KernelChoice::kAuto;
+}
 
 struct TestDevice {
   std::unique_ptr<LoadedBackend> backend;
@@ -17,6 +27,9 @@ struct TestDevice {
     Device device;
     if (const char* library = std::getenv("PHALANX_TEST_BACKEND")) {
       backend = std::make_unique<LoadedBackend>(library);
+      const char* tf32 = std::getenv("PHALANX_TEST_TF32");
+      backend->get().options.tf32 = tf32 != nullptr && std::string_view(tf32) == "1";
+      backend->get().options.gemm = backend->get().options.conv = test_kernels_by();
       device = {DeviceKind::kCuda, 0, &backend->get()};
     }
     stream = std::make_unique<Stream>(device);
@@ -29,5 +42,7 @@ Stream& test_stream() {
   static const TestDevice device;
   return *device.stream;
 }
+
+bool tests_tf32() { return !tests_cpu() && test_stream().device().backend->options.tf32; }
 
 }  // namespace phalanx::operators_test

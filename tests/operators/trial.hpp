@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernel_run.hpp"
+#include "tolerances.hpp"
 
 namespace phalanx::operators_test {
 
@@ -18,8 +19,16 @@ struct Subject {
       false;  ///< the operator's weights are copies of parameters: their gradients are f32
 
   const OpSpec& op() const { return *cases->op; }
+  Precision precision() const {
+    if (dtype != DType::kF32) return Precision::kBf16;
+    return tests_tf32() && std::ranges::find(kProducts, op().name) != kProducts.end()
+               ? Precision::kTf32
+               : Precision::kF32;
+  }
+  /// Of single elements.
   double tolerance() const {
-    return dtype == DType::kF32 ? chosen->tolerance_f32 : chosen->tolerance_bf16;
+    return std::max(dtype == DType::kF32 ? chosen->tolerance_f32 : chosen->tolerance_bf16,
+                    tolerances(precision()).element);
   }
   std::vector<std::int64_t> sizes() const;
   /// Types of the inputs at size n, plain. Those that the case leaves out are TensorType().

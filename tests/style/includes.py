@@ -20,8 +20,12 @@ ALLOWED = {
     "models": _BASE | {"op", "comm", "graph", "formats"},
     "train": _BELOW_TRAIN,
     "predict": _BELOW_TRAIN,
-    "cli": _BELOW_TRAIN | {"train", "predict"},
+    "serve": _BELOW_TRAIN,  # never train: what is served was published
+    "bench": _BELOW_TRAIN | {"train"},
+    "cli": _BELOW_TRAIN | {"train", "predict", "serve", "bench"},
 }
+# The sizes at which operators are measured stand with their tests' cases.
+CASES, READS_CASES = "kernels/common/cases.hpp", "src/bench/"
 KERNELS = _BASE | {"op", "common"}
 
 _PROOF = ("tests/*", "benchmarks/*")
@@ -29,21 +33,24 @@ _PROOF = ("tests/*", "benchmarks/*")
 PLACES = [
     (r"[a-z_]+", ("*",)),  # the standard library
     (r"fmt/.*", ("*",)),
-    (r"(dlfcn|unistd|fcntl|sched|stdlib|time|signal|termios|netdb|pthread|immintrin|poll)\.h|(sys|linux)/.*", ("*.cpp",)),
+    (r"(dlfcn|unistd|fcntl|sched|stdlib|time|signal|termios|netdb|pthread|immintrin|poll|spawn)\.h|(sys|linux)/.*", ("*.cpp",)),
     (r"cuda_runtime_api\.h", ("src/device/cuda/*",)),
     (r"cuda_\w+\.h", ("kernels/simt/*.hpp",)),
     (r"(cublas|cublasLt|cudnn|cudnn_\w+)\.h", ("kernels/*_cuda.cu", "kernels/*_cudnn.cpp", "kernels/common/*_vendor.*",
                                                "src/device/cuda/*")),
     (r"sanitizer/.*|ucontext\.h", ("kernels/simt/*.cpp",)),
     (r"spdlog/.*", ("src/core/log.cpp",)),
-    (r"nlohmann/.*", ("*.cpp",)),
+    (r"nlohmann/.*", ("*.cpp", "src/serve/json_file.hpp")),
     (r"nccl\.h", ("tests/unit/comm_nccl_header_test.cpp",)),  # src/comm/nccl_library.hpp stands for it
     (r"mpi\.h", ("src/comm/*.cpp",) + _PROOF),
     (r"omp\.h", ("src/cli/*.cpp", "kernels/*_cpu.cpp", "kernels/common/onednn.hpp") + _PROOF),
     (r"oneapi/dnnl/.*|dnnl.*", ("kernels/*_cpu.cpp", "kernels/common/*") + _PROOF),
     (r"hdf5\.h", ("src/formats/*.cpp", "src/data/*.cpp", "tests/*")),
-    (r"openssl/.*", ("src/formats/*.cpp",)),
-    (r"(zlib|lzma|jpeglib|png)\.h", ("src/data/*.cpp", "tests/*")),
+    (r"openssl/.*", ("src/formats/*.cpp", "src/serve/*.cpp")),
+    (r"zlib\.h", ("src/data/*.cpp", "src/serve/*.cpp", "tests/*")),
+    (r"(lzma|jpeglib|png)\.h", ("src/data/*.cpp", "tests/*")),
+    (r"boost/(asio|beast)/.*", ("src/serve/*",)),
+    (r"simdjson\.h", ("src/serve/json_request.hpp",)),
     (r"boost/program_options.*", ("src/cli/*.cpp",)),
     (r"(gtest|gmock)/.*", ("tests/*",)),
     (r"benchmark/.*", ("benchmarks/*",)),
@@ -72,6 +79,8 @@ def _may_include(path, target):
     if target_top in ("tests", "benchmarks"):
         return False
     if target_folder == folder and target_top == top:
+        return True
+    if target == CASES and path.startswith(READS_CASES):
         return True
     if path.startswith("src/device/cuda/") and target_top == "kernels":
         return target_folder in {"common", "simt"}  # the CUDA half stands beside the kernels, in a library of its own

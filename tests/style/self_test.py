@@ -40,6 +40,9 @@ class PlantedViolations(unittest.TestCase):
     def accepts(self, rule, path, text):
         self.assertEqual(rule(CLEAN | {path: text}), [])
 
+    def refuses_cases(self, rule, path, text):
+        self.refuses(rule, path, text, "must not include common/cases.hpp")
+
     def test_includes_upwards(self):
         rule = includes.includes_point_downwards
         for path, header in (("src/core/log.cpp", "graph/graph.hpp"),
@@ -50,12 +53,15 @@ class PlantedViolations(unittest.TestCase):
                              ("kernels/simt/device.hpp", "core/error.hpp"),
                              ("kernels/simt/device.hpp", "common/unary.hpp"),
                              ("kernels/relu/relu_cuda.cu", "graph/graph.hpp"),
+                             ("src/bench/bench.cpp", "common/unary.hpp"),
                              ("kernels/relu/relu_cpu.cpp", "graph/graph.hpp")):
             self.refuses(rule, path, f'#include "{header}"\n', f"{path}:1: ")
         self.refuses(rule, "src/core/log.cpp", "\n#  include  <graph/graph.hpp>\n", "log.cpp:2: src/core must not")
         self.refuses(rule, "src/serve/http.cpp", "", "no row in ALLOWED")
         self.accepts(rule, "src/core/log.cpp", '// #include "graph/graph.hpp"\n/*\n#include "graph/graph.hpp"\n*/\n')
         self.accepts(rule, "src/cli/main.cpp", '#include "train/trainer.hpp"\n')
+        for path, accepts in ("src/bench/bench.cpp", self.accepts), ("src/cli/main.cpp", self.refuses_cases):
+            accepts(lambda tree: rule(tree | {"kernels/common/cases.hpp": SPDX}), path, '#include "common/cases.hpp"\n')
         self.accepts(rule, "tests/unit/a_test.cpp", '#include "relu/relu.hpp"\n')
         self.accepts(lambda tree: rule(tree | {"kernels/simt/simt.hpp": SPDX}), "kernels/relu/relu_cuda.cu",
                      '#include "simt/simt.hpp"\n')

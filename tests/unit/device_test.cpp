@@ -45,7 +45,7 @@ TEST_F(Backend, WhichIsMissingOrIsNoneIsNamed) {
               HasSubstr("the backend /nowhere/libnone.so cannot be opened: "));
   EXPECT_EQ(error_of("libm.so.6"),
             "libm.so.6 is no backend: it has no function phalanx_make_backend");
-  EXPECT_THAT(error_of(PHALANX_OLD_BACKEND), HasSubstr("was built for another version than 4"));
+  EXPECT_THAT(error_of(PHALANX_OLD_BACKEND), HasSubstr("was built for another version than 5"));
 }
 
 TEST_F(Backend, GivesMemoryInTheOrderOfTheStreamAndTakesAllOfItBack) {
@@ -144,6 +144,9 @@ TEST(CudaHalf, OpensWithAllThatItCalls) {
   const LoadedBackend backend(PHALANX_CUDA_HALF);
   for (const OpSpec* op : all_operators())
     EXPECT_NE(backend.get().kernels(op->name), nullptr) << op->name;
+  EXPECT_TRUE(backend.get().about().is_hardware);
+  EXPECT_THAT(backend.get().about().versions,
+              testing::ContainsRegex("driver .*, runtime 1[2-9].*, cuBLASLt 1[2-9].*, cuDNN 9"));
 #else
   GTEST_SKIP() << "built without CUDA, or for a sanitizer";
 #endif

@@ -30,6 +30,7 @@ class FakeBackend final : public DeviceBackend {
   GpuInfo info(int index) const override {
     return {.name = "fake", .bus_id = fmt::format("0000:0{}:00.0", index), .memory_bytes = 1000};
   }
+  BackendAbout about() const override { return {.versions = "fake", .is_hardware = false}; }
   std::size_t choose(int, const std::string&, std::span<const Candidate>) override { return 0; }
   void* make_stream(int index) override {
     note(fmt::format("stream-on-{}", index));

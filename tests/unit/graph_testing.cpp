@@ -171,12 +171,12 @@ Batch::Batch(std::int64_t rows, std::uint64_t seed, Stream& stream)
   dloss.as<float>()[0] = 1.0f;
 }
 
-Runner::Runner(const Graph& graph, std::uint64_t seed, Stream& stream)
+Runner::Runner(const Graph& graph, std::uint64_t seed, Stream& stream, std::int64_t shards)
     : layout(graph),
       parameters(layout, stream),
       gradients({DType::kF32, {layout.parameter_elements()}}, stream),
       arena(stream),
-      executor(Plan(graph, layout, Device{}), parameters, gradients.view(), arena, stream) {
+      executor(Plan(graph, layout, Device{}, shards), parameters, gradients.view(), arena, stream) {
   parameters.initialise(seed);
   std::ranges::fill(gradients.as<float>(), std::numeric_limits<float>::quiet_NaN());
 }

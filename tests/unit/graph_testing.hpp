@@ -49,7 +49,7 @@ struct Batch {
 /// A plan with all the memory it needs.
 class Runner {
  public:
-  Runner(const Graph& graph, std::uint64_t seed, Stream& stream);
+  Runner(const Graph& graph, std::uint64_t seed, Stream& stream, std::int64_t shards = 0);
   void feed(const Batch& batch);
   std::vector<float> output(const std::string& name) const;
   std::vector<float> gradient(const std::string& parameter) const;

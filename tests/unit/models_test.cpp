@@ -4,8 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <memory>
+#include <random>
+
 #include "models/network.hpp"
 #include "models/run_record.hpp"
+#include "models/served_network.hpp"
 
 namespace phalanx {
 namespace {
@@ -178,6 +183,72 @@ TEST(RunRecord, WithAMemberMissingIsRefusedByName) {
   } catch (const InvalidInput& e) {
     EXPECT_THAT(e.what(), AllOf(HasSubstr("run.h5"), HasSubstr("outputs")));
   }
+}
+
+/// Means, variances, scales and shifts that are not those of the start.
+void disturb(Network& network) {
+  std::mt19937 engine(3);
+  const auto fill = [&](const TensorView& v) {
+    for (std::int64_t i = 0; i < v.numel(); ++i)
+      v.as<float>()[i] = 0.5f + static_cast<float>(engine() % 1000) / 1000.0f;
+  };
+  for (const ParameterSlot& slot : network.parameters().layout().states())
+    fill(network.parameters().state(slot.name));
+  for (const ParameterSlot& slot : network.parameters().layout().parameters())
+    if (slot.shape.rank() == 1) fill(network.parameters().parameter(slot.name));
+}
+
+std::vector<float> logits_of(Network& network, const std::vector<float>& x, std::int64_t rows,
+                             Stream& stream) {
+  Executor& executor = network.inference(rows);
+  executor.feed("x", {x.data(), executor.input_type("x")});
+  executor.run({.parameter_version = 1});
+  return values_of<float>(executor.output("logits"), stream);
+}
+
+TEST(FoldForServing, GivesTheAnswersOfTheNetworkWithItsBatchNorms) {
+  Stream stream{Device{}};
+  constexpr std::int64_t kRows = 5;
+  ModelSpec spec{.name = "layers",
+                 .layers = {"conv 16 3x3 pad 1 no-bias", "batch_norm", "relu", "conv 8 3x3",
+                            "batch_norm epsilon 0.01", "relu", "max_pool 2x2", "batch_norm",
+                            "dense 12", "batch_norm", "relu", "dense 4"},
+                 .hidden = {},
+                 .activation = {},
+                 .sample = Shape{3, 10, 10},
+                 .outputs = 4};
+  NetworkOptions options{.model = spec, .loss = "softmax_cross_entropy"};
+  options.training = false;
+  auto network = std::make_unique<Network>(options, kRows, stream);
+  network->initialise(7);
+  disturb(*network);
+  std::vector<float> x(static_cast<std::size_t>(kRows * spec.sample.numel()));
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
+  const std::vector<float> expected = logits_of(*network, x, kRows, stream);
+  const auto folded = fold_for_serving(std::move(network), kRows, stream);
+  EXPECT_EQ(folded->folds().size(), 3u);  // the one behind max_pool stays
+  int norms = 0;
+  for (const Node& node : folded->inference(kRows).plan().graph().nodes())
+    norms += node.op->name == "batch_norm" ? 1 : 0;
+  EXPECT_EQ(norms, 1);
+  const std::vector<float> found = logits_of(*folded, x, kRows, stream);
+  double error = 0, norm = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    error += std::pow(static_cast<double>(found[i] - expected[i]), 2);
+    norm += std::pow(static_cast<double>(expected[i]), 2);
+  }
+  EXPECT_GT(norm, 0.01);
+  EXPECT_LT(std::sqrt(error / norm), 1e-5);
+}
+
+TEST(FoldForServing, GivesTheSameNetworkBackIfThereIsNothingToFold) {
+  Stream stream{Device{}};
+  NetworkOptions options{.model = {.name = "mlp", .hidden = "8", .sample = Shape{6}, .outputs = 3},
+                         .loss = "softmax_cross_entropy"};
+  options.training = false;
+  auto network = std::make_unique<Network>(options, 2, stream);
+  const Network* before = network.get();
+  EXPECT_EQ(fold_for_serving(std::move(network), 2, stream).get(), before);
 }
 
 }  // namespace

@@ -103,25 +103,28 @@ Graph two_layers(std::int64_t rows, bool relu_is_an_output, bool product_is_an_o
 
 TEST(FuseActivation, ChangesNeitherValuesNorGradients) {
   Stream stream{Device{}};
-  const Graph before = two_layers(6, true, false);
-  const Graph after = fuse_activation(before);
-  EXPECT_EQ(operators(after),
-            (std::vector<std::string>{"flatten", "gemm", "gemm", "softmax_cross_entropy"}));
-  EXPECT_EQ(after.nodes()[1].attributes.get_string("activation", ""), "relu");
-  EXPECT_EQ(after.nodes()[2].attributes.get_string("activation", ""), "");
   const Batch batch(6, 4, stream);
-  const auto run = [&](const Graph& graph) {
-    auto runner = std::make_unique<Runner>(differentiate(graph, "loss"), 3, stream);
-    runner->feed(batch);
-    runner->executor.run({});
-    return runner;
-  };
-  const auto one = run(before), other = run(after);
-  EXPECT_EQ(one->output("relu"), other->output("relu"));
-  EXPECT_EQ(one->output("logits"), other->output("logits"));
-  for (const char* name : {"w1", "b1", "w2"}) {
-    EXPECT_EQ(one->gradient(name), other->gradient(name)) << name;
-    EXPECT_TRUE(std::ranges::any_of(one->gradient(name), [](float g) { return g != 0; })) << name;
+  for (const std::int64_t shards : {0, 2}) {
+    SCOPED_TRACE(shards);
+    const Graph before = two_layers(shards == 0 ? 6 : 3, true, false);
+    const Graph after = fuse_activation(before);
+    EXPECT_EQ(operators(after),
+              (std::vector<std::string>{"flatten", "gemm", "gemm", "softmax_cross_entropy"}));
+    EXPECT_EQ(after.nodes()[1].attributes.get_string("activation", ""), "relu");
+    EXPECT_EQ(after.nodes()[2].attributes.get_string("activation", ""), "");
+    const auto run = [&](const Graph& graph) {
+      auto runner = std::make_unique<Runner>(differentiate(graph, "loss"), 3, stream, shards);
+      runner->feed(batch);
+      runner->executor.run({});
+      return runner;
+    };
+    const auto one = run(before), other = run(after);
+    EXPECT_EQ(one->output("relu"), other->output("relu"));
+    EXPECT_EQ(one->output("logits"), other->output("logits"));
+    for (const char* name : {"w1", "b1", "w2"}) {
+      EXPECT_EQ(one->gradient(name), other->gradient(name)) << name;
+      EXPECT_TRUE(std::ranges::any_of(one->gradient(name), [](float g) { return g != 0; })) << name;
+    }
   }
 }
 

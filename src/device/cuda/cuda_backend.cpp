@@ -76,6 +76,18 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
     return info;
   }
 
+  BackendAbout about() const override {
+    int driver = 0, runtime = 0;
+    check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+    check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+    const auto text = [](int version) {
+      return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+    };
+    return {.versions = fmt::format("driver {}, runtime {}, {}",
+                                    driver == 0 ? "none" : "for CUDA " + text(driver),
+                                    text(runtime), library_versions())};
+  }
+
   std::size_t choose(int index, const std::string& key,
                      std::span<const Candidate> candidates) override {
     const std::lock_guard lock(choices_mutex_);

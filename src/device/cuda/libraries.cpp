@@ -26,7 +26,18 @@ cudnnHandle_t made_on(int index, cudnnHandle_t& handle) {
   return handle;
 }
 
+/// 91300 of cuDNN 9.13.0, 130002 of cuBLASLt 13.0.2.
+std::string version_text(std::size_t version, std::size_t major, std::size_t minor) {
+  return fmt::format("{}.{}.{}", version / major, version % major / minor, version % minor);
+}
+
 }  // namespace
+
+std::string library_versions() {
+  const std::size_t blas = cublasLtGetVersion(), dnn = cudnnGetVersion();
+  return fmt::format("cuBLASLt {}, cuDNN {}", version_text(blas, 10000, 100),
+                     version_text(dnn, 10000, 100));
+}
 
 CudaLibraries::CudaLibraries() = default;
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include "device/backend.hpp"
 
@@ -11,6 +12,9 @@ struct cublasLtContext;
 struct cudnnContext;
 
 namespace phalanx {
+
+/// "cuBLASLt 13.0.2, cuDNN 9.13.0", as loaded.
+std::string library_versions();
 
 /// Handles of the libraries that come with CUDA, made when they are first asked for: opening them takes a second.
 /// Thread-safe; a cuDNN handle is for one stream, a cublasLt handle for any.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "graph/graph.hpp"
 
@@ -12,6 +13,21 @@ Graph prune_unused(const Graph& graph);
 
 /// The graph for evaluation, prediction and serving: dropout is gone, batch norm uses its running statistics.
 Graph for_inference(const Graph& graph);
+
+/// Comes behind `for_inference`: drops every batch_norm that alone reads a conv, or a gemm with transB = 1, whose weight and
+/// bias nobody else reads. The product keeps its weight's name and has a bias from then on; what both must become stands in
+/// `folds`, and whoever fills in the parameters does it (see fold_for_serving).
+struct BatchNormFold {
+  std::string weight, bias;                  ///< parameters of the product, [O, ...] and [O]
+  bool had_bias = false;                     ///< false: the bias is new
+  std::string scale, shift, mean, variance;  ///< of the batch norm
+  double epsilon = 0;
+};
+struct FoldedGraph {
+  Graph graph;
+  std::vector<BatchNormFold> folds;
+};
+FoldedGraph fold_batch_norm(const Graph& graph);
 
 /// Cuts the first layer by its input columns: input "x" shrinks to the columns [begin, end) of its flattened samples, the
 /// weights [O, F] of the dense layer that reads it to the same columns, and its products are summed over the ranks before

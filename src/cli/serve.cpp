@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <map>
+
+#include "cli/options.hpp"
+#include "cli/session.hpp"
+#include "core/log.hpp"
+#include "core/text.hpp"
+#include "serve/front.hpp"
+#include "serve/rank_server.hpp"
+#include "serve/repository.hpp"
+#include "serve/wire.hpp"
+
+namespace phalanx {
+namespace {
+
+/// mpirun with as many ranks on the same hosts as this job has.
+std::string mpirun_of(const RankLayout& layout, std::int64_t ranks) {
+  const std::string words = fmt::format("mpirun -n {} --oversubscribe --bind-to none", ranks);
+  if (layout.nodes == 1) return words;
+  std::map<int, std::pair<std::string, int>> on_node;
+  for (std::size_t r = 0; r < layout.hosts.size(); ++r) {
+    auto& [host, count] = on_node[layout.node_of[r]];
+    host = layout.hosts[r];
+    ++count;
+  }
+  std::string hosts;
+  for (const auto& [node, place] : on_node)
+    hosts += fmt::format("{}{}:{}", hosts.empty() ? "" : ",", place.first, place.second);
+  return words + " --host " + hosts;
+}
+
+/// What starts the ranks. mpirun gives its environment to other hosts only where it is told to.
+std::vector<std::string> launch_of(const std::string& text) {
+  std::vector<std::string> words;
+  for (std::string_view word : split_words(text)) words.emplace_back(word);
+  if (!words.empty() && (words[0].ends_with("mpirun") || words[0].ends_with("mpiexec")))
+    for (const char* name : kRankVariables) words.insert(words.end(), {"-x", name});
+  return words;
+}
+
+/// The layout that mpirun or srun gave this job, which then ends: Open MPI takes a whole job down with any of its ranks, and
+/// the front end outlives them.
+RankLayout layout_of_job(int& argc, char**& argv) {
+  MpiRuntime mpi(argc, argv);
+  configure_log(LogLevel::kInfo, mpi.rank(), mpi.size());
+  return make_rank_layout(mpi);
+}
+
+}  // namespace
+
+std::string own_program() {
+  std::array<char, 4096> path{};
+  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
+  if (size <= 0) throw IoError("cannot find the path of this program");
+  return {path.data(), static_cast<std::size_t>(size)};
+}
+
+ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
+  const RankLayout layout = layout_of_job(argc, argv);
+  if (layout.rank != 0) return ExitCode::kDone;
+  configure_log(LogLevel::kInfo, 0, 1);
+  FrontOptions options;
+  std::string launch;
+  std::int64_t ranks = layout.size, port = options.http.port, body_mib = 64, arena_mib = 1024,
+               most_connections = 4096, per_client = 1024;
+  OptionTable table("[mpirun -n N] phalanx serve --repository FOLDER [options]");
+  table.group("Models");
+  table.add("repository", &options.repository, "path", "made by `phalanx publish`");
+  table.add("model", &options.models, "", "loaded at the start; none given: all");
+  table.group("Network");
+  table.add("address", &options.http.address, "", "IP address that is listened on");
+  table.add("port", &port, "", "0: any that is free").at_least(0).at_most(65535);
+  table.add("certificate", &options.http.certificate, "path", "PEM file; with it TLS 1.3");
+  table.add("key", &options.http.key, "path", "PEM file of the certificate's private key");
+  table.add("max-body-mib", &body_mib, "MiB", "longest body of a request").at_least(1);
+  table.add("max-connections", &most_connections, "", "at once; beyond, clients get 429")
+      .at_least(1);
+  table.add("max-connections-per-client", &per_client, "", "of one address").at_least(1);
+  table.add("idle-seconds", &options.http.idle_seconds, "s", "between requests of a connection")
+      .above(0);
+  table.add("header-seconds", &options.http.header_seconds, "s", "for the head of a request")
+      .above(0);
+  table.add("body-seconds", &options.http.body_seconds, "s", "for the body of a request").above(0);
+  table.add("drain-seconds", &options.drain_seconds, "s", "after SIGTERM, for requests in progress")
+      .at_least(0);
+  table
+      .add("grace-seconds", &options.grace_seconds, "s",
+           "after SIGTERM, while requests are still taken but readiness is denied")
+      .at_least(0);
+  table.add("access-log", &options.access_log, "path",
+            "a line of JSON per request; -: standard output");
+  table.group("Ranks");
+  table.add("launch", &launch, "",
+            "what starts the ranks, such as \"srun -n 4\"; none: mpirun, on the hosts of this job");
+  table.add("ranks", &ranks, "", "of the group that computes; under mpirun its number").at_least(1);
+  table.add("device", &options.ranks.device, "", "where kernels run")
+      .choices({"auto", "cpu", "cuda"});
+  table.add("threads", &options.ranks.threads, "", "OpenMP threads per rank").at_least(1);
+  table.add("start-seconds", &options.ranks.start_deadline_s, "s", "for all ranks to start")
+      .above(0);
+  table
+      .add("batch-seconds", &options.ranks.batch_deadline_s, "s",
+           "longest computation; a rank that takes longer is taken for hung")
+      .above(0);
+  table.add("request-memory-mib", &arena_mib, "MiB", "for requests and answers").at_least(1);
+  table.group("Set by `phalanx train --then-serve`");
+  std::int64_t attached = 0, attached_nodes = 1, announce = -1;
+  table.add("attached-ranks", &attached, "", "ranks that come by themselves").at_least(0);
+  table.add("attached-nodes", &attached_nodes, "", "that they run on").at_least(1);
+  table.add("announce-descriptor", &announce, "", "gets the address for them");
+  table.accept_config_file();
+  table.add_check([&](const OptionTable& t) {
+    if (options.repository.empty() && attached == 0)
+      t.refuse("repository", "expected a folder made by `phalanx publish`");
+    if (options.http.certificate.empty() != options.http.key.empty())
+      t.refuse(options.http.key.empty() ? "certificate" : "key",
+               "certificate and key come together");
+  });
+  const CliAction action = table.parse(arguments);
+  if (action != CliAction::kRun) {
+    fmt::print("{}", action == CliAction::kHelp ? table.help() : table.dump());
+    return ExitCode::kDone;
+  }
+  options.http.port = static_cast<int>(port);
+  options.http.most_body_bytes = static_cast<std::size_t>(body_mib) << 20;
+  options.http.most_connections = static_cast<std::size_t>(most_connections);
+  options.http.most_connections_per_client = static_cast<std::size_t>(per_client);
+  options.arena_bytes = static_cast<std::size_t>(arena_mib) << 20;
+  options.ranks.ranks = static_cast<int>(ranks);
+  options.ranks.attached_ranks = static_cast<int>(attached);
+  options.announce_descriptor = static_cast<int>(announce);
+  if (attached > 0) options.ranks.token = FrontAddress::token_from_environment();
+  options.ranks.program = own_program();
+  const bool is_launched = !launch.empty();
+  if (!is_launched && ranks > 1) launch = mpirun_of(layout, ranks);
+  options.ranks.launch = launch_of(launch);
+  options.ranks.host = layout.host;
+  options.ranks.spans_hosts = layout.nodes > 1 || attached_nodes > 1 || is_launched;
+  serve_front(options);
+  return ExitCode::kDone;
+}
+
+ExitCode serve_rank_command(MpiRuntime& mpi, Arguments arguments) {
+  SessionOptions options{.progress = "inline"};
+  OptionTable table("phalanx serve-rank [options]    (started by `phalanx serve`)");
+  table.add("device", &options.device, "", "where kernels run").choices({"auto", "cpu", "cuda"});
+  table.add("threads", &options.threads, "", "OpenMP threads").at_least(1);
+  if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
+  const auto front = FrontAddress::from_environment();
+  require<ConfigError>(front.has_value(), "serve-rank is started by `phalanx serve`");
+  Session session(mpi, options);
+  serve_rank(*front, session.layout);
+  return ExitCode::kDone;
+}
+
+ExitCode publish_command(MpiRuntime& mpi, Arguments arguments) {
+  PublishOptions options;
+  OptionTable table("phalanx publish --checkpoint FILE --repository FOLDER --name NAME [options]");
+  table.add("checkpoint", &options.checkpoint, "path", "made by `phalanx train`").required();
+  table.add("repository", &options.repository, "path", "folder of models; made if it is missing")
+      .required();
+  table.add("name", &options.name, "", "of the model").required();
+  table.add("version", &options.version, "", "0: the highest so far plus one").at_least(0);
+  table.add("threshold", &options.threshold, "", "binary answers: least probability of a 1")
+      .at_least(0)
+      .at_most(1);
+  if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
+  if (mpi.rank() != 0) return ExitCode::kDone;
+  const Published published = publish(options);
+  const Manifest& m = published.manifest;
+  fmt::print("published version {} of '{}'\n", m.version, m.name);
+  print_line("folder", published.folder);
+  print_line("task", name(m.task));
+  print_line("input", fmt::format("f32 [-1, {}", m.input.shape.str().substr(1)));
+  print_line("output", fmt::format("f32 [-1, {}", m.output.shape.str().substr(1)));
+  for (const auto& [metric, value] : m.metrics) print_line(metric, fmt::format("{:.6g}", value));
+  print_line("sha256", m.files.at(kWeightsFile).sha256);
+  return ExitCode::kDone;
+}
+
+}  // namespace phalanx

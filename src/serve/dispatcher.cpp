@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/dispatcher.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "serve/batch_policy.hpp"
+
+namespace phalanx {
+
+using std::chrono::nanoseconds;
+
+namespace {
+
+// One batch runs, one waits behind it: so a rank never waits for the front end.
+constexpr int kMostOutstanding = 2;
+constexpr double kSmoothing = 0.2;  // share of the newest observation
+
+std::uint64_t count_ns(ServeClock::duration d) {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<nanoseconds>(d).count());
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(net::io_context& io, SharedArena& arena, RankGroup& group)
+    : arena_(arena), group_(group), timer_(io) {}
+
+void Dispatcher::add(const std::shared_ptr<ModelQueue>& queue) {
+  if (std::ranges::find(queues_, queue) == queues_.end()) queues_.push_back(queue);
+}
+
+void Dispatcher::submit(const std::shared_ptr<ModelQueue>& queue, InferencePtr request) {
+  if (!group_.is_up()) throw Refusal(503, "the ranks are being started", 1);
+  if (queue->rows_ + request->rows > queue->config_.max_queue_rows)
+    throw Refusal(503,
+                  fmt::format("{} rows wait already, at most {} may", queue->rows_,
+                              queue->config_.max_queue_rows),
+                  1);
+  const auto now = ServeClock::now();
+  const double gap = std::chrono::duration<double>(now - queue->last_arrival_).count();
+  const double rate = static_cast<double>(request->rows) / std::max(gap, 1e-6);
+  // Arrivals come in bursts: what counts is rows over time, so a gap weighs by its length.
+  const double weight = 1 - std::exp(-gap / 0.05);
+  queue->rows_per_second_ += weight * (rate - queue->rows_per_second_);
+  queue->last_arrival_ = now;
+  request->arrived = now;
+  queue->rows_ += request->rows;
+  queue->by_priority_[request->priority].push_back(std::move(request));
+  pump();
+}
+
+void Dispatcher::cancel(const InferencePtr& request) {
+  request->is_cancelled = true;
+  request->finish(kClientGone);
+}
+
+void Dispatcher::remove(const std::shared_ptr<ModelQueue>& queue) {
+  std::erase(queues_, queue);
+  auto waiting = std::exchange(queue->by_priority_, {});
+  queue->rows_ = 0;
+  for (auto& [priority, requests] : waiting)
+    for (const InferencePtr& r : requests) r->finish(503, "the model is not served any more");
+}
+
+void Dispatcher::refuse_all(const std::string& why) {
+  ranks_.clear();
+  const auto queues = queues_;
+  for (const auto& queue : queues) {
+    auto waiting = std::exchange(queue->by_priority_, {});
+    queue->rows_ = 0;
+    for (auto& [priority, requests] : waiting)
+      for (const InferencePtr& r : requests) r->finish(503, why, 1);
+  }
+}
+
+void Dispatcher::drop_dead(ModelQueue& queue, ServeClock::time_point now) {
+  for (auto& [priority, requests] : queue.by_priority_)
+    while (!requests.empty()) {
+      const InferencePtr first = requests.front();
+      if (!first->is_cancelled && now < first->deadline) break;
+      requests.pop_front();
+      queue.rows_ -= first->rows;
+      if (!first->is_cancelled) first->finish(503, "the request waited until its deadline", 1);
+    }
+  std::erase_if(queue.by_priority_, [](const auto& level) { return level.second.empty(); });
+}
+
+int Dispatcher::choose_rank(ServeClock::time_point now, bool& is_idle) {
+  const auto& ranks = group_.ranks();
+  ranks_.resize(ranks.size());
+  int best = -1;
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    if (ranks[i].outstanding >= kMostOutstanding) continue;
+    if (ranks[i].outstanding == 0) ranks_[i].free_at = now;
+    const auto b = static_cast<std::size_t>(best);
+    const bool is_better =
+        best < 0 || ranks[i].outstanding < ranks[b].outstanding ||
+        (ranks[i].outstanding == ranks[b].outstanding && ranks_[i].free_at < ranks_[b].free_at);
+    if (is_better) best = static_cast<int>(i);
+  }
+  is_idle = best >= 0 && ranks[static_cast<std::size_t>(best)].outstanding == 0;
+  return best;
+}
+
+void Dispatcher::pump() {
+  const auto now = ServeClock::now();
+  nanoseconds wait = nanoseconds::max();
+  while (group_.is_up() && dispatch_one(now, wait)) {
+  }
+  if (wait == nanoseconds::max()) return;
+  timer_.expires_after(wait);
+  timer_.async_wait([this](auto error) {
+    if (!error) pump();
+  });
+}
+
+/// True if something was sent. Else `wait` says when to look again.
+bool Dispatcher::dispatch_one(ServeClock::time_point now, nanoseconds& wait) {
+  bool is_idle = false;
+  const int rank = choose_rank(now, is_idle);
+  std::shared_ptr<ModelQueue> first;
+  BatchDecision chosen;
+  ServeClock::time_point oldest_of_all = ServeClock::time_point::max();
+  for (const auto& queue : queues_) {
+    drop_dead(*queue, now);
+    if (queue->rows_ == 0) continue;
+    auto oldest = ServeClock::time_point::max();
+    auto deadline = ServeClock::time_point::max();
+    for (const auto& [priority, requests] : queue->by_priority_) {
+      oldest = std::min(oldest, requests.front()->arrived);
+      deadline = std::min(deadline, requests.front()->deadline);
+    }
+    wait = std::min(wait, nanoseconds(deadline - now) + std::chrono::microseconds(100));
+    if (rank < 0) continue;
+    const BatchDecision decision =
+        decide_batch(queue->config_, {.rows = queue->rows_,
+                                      .oldest_wait = now - oldest,
+                                      .rows_per_second = queue->rows_per_second_,
+                                      .service_time = service_time(*queue, queue->rows_),
+                                      .rank_is_idle = is_idle});
+    if (decision.rows == 0 && is_idle) wait = std::min(wait, decision.wait);
+    if (decision.rows == 0 || oldest >= oldest_of_all) continue;
+    first = queue;
+    chosen = decision;
+    oldest_of_all = oldest;
+  }
+  if (!first) return false;
+  send(*first, first, rank, chosen.rows, now);
+  return true;
+}
+
+void Dispatcher::send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep, int rank,
+                      std::int64_t most_rows, ServeClock::time_point now) {
+  std::vector<InferencePtr> batch;
+  std::vector<RankGroup::Part> parts;
+  std::int64_t rows = 0;
+  // The first request goes even if it is larger than what the policy asked for.
+  for (auto level = queue.by_priority_.begin(); level != queue.by_priority_.end();) {
+    std::deque<InferencePtr>& requests = level->second;
+    while (!requests.empty()) {
+      const InferencePtr& r = requests.front();
+      if (!batch.empty() && rows + r->rows > most_rows) break;
+      rows += r->rows;
+      r->queue_ns = count_ns(now - r->arrived);
+      parts.push_back({.input = r->input,
+                       .input_offset = r->input_offset,
+                       .input_bytes = r->input->size_bytes() - r->input_offset,
+                       .output = r->output,
+                       .rows = r->rows,
+                       .is_u8 = r->is_u8});
+      batch.push_back(r);
+      requests.pop_front();
+    }
+    if (!requests.empty()) break;
+    level = queue.by_priority_.erase(level);
+  }
+  queue.rows_ -= rows;
+  queue.running_rows_ += rows;
+  auto& free_at = ranks_[static_cast<std::size_t>(rank)].free_at;
+  free_at = std::max(free_at, now) + service_time(queue, rows);
+  group_.run(rank, queue.handle_, std::move(parts),
+             [this, keep, batch = std::move(batch), rows](const BatchResult& result) {
+               answered(*keep, batch, rows, result);
+             });
+}
+
+void Dispatcher::answered(ModelQueue& queue, const std::vector<InferencePtr>& batch,
+                          std::int64_t rows, const BatchResult& result) {
+  queue.running_rows_ -= rows;
+  if (!result.is_lost && result.error.empty()) {
+    const nanoseconds took(result.input_ns + result.infer_ns + result.output_ns);
+    auto& known = queue.service_times_[std::bit_ceil(static_cast<std::uint64_t>(rows))];
+    known = known == nanoseconds::zero()
+                ? took
+                : std::chrono::duration_cast<nanoseconds>(known + kSmoothing * (took - known));
+  }
+  queue.on_batch_(rows, result);
+  for (const InferencePtr& r : batch) {
+    r->input_ns = result.input_ns;
+    r->infer_ns = result.infer_ns;
+    r->output_ns = result.output_ns;
+    r->batch_rows = rows;
+    if (result.is_lost)
+      r->finish(503, "a rank was lost while it computed the answer", 1);
+    else if (!result.error.empty())
+      r->finish(500, "the model could not compute the answer");
+    else
+      r->finish(200);
+  }
+  if (!result.is_lost) pump();
+}
+
+nanoseconds Dispatcher::service_time(const ModelQueue& queue, std::int64_t rows) {
+  if (queue.service_times_.empty()) return std::chrono::milliseconds(1);
+  const auto found = queue.service_times_.lower_bound(
+      static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(rows))));
+  return found == queue.service_times_.end() ? queue.service_times_.rbegin()->second
+                                             : found->second;
+}
+
+}  // namespace phalanx

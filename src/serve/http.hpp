@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "serve/asio.hpp"
+#include "serve/inference.hpp"
+#include "serve/shared_arena.hpp"
+
+namespace phalanx {
+
+/// The head of a request, checked: what a handler sees before a byte of the body is read.
+struct HttpHead {
+  std::string method;
+  std::string path;                   ///< percent escapes decoded once, without the query
+  std::vector<std::string> segments;  ///< of the path, decoded; "/v2/models" has two
+  std::vector<std::pair<std::string, std::string>> query;
+  std::vector<std::pair<std::string, std::string>> headers;  ///< names in lower case
+  std::optional<std::uint64_t> content_length;
+  bool is_chunked = false;
+  bool keep_alive = true;
+  std::string client;      ///< address
+  std::string request_id;  ///< of the client (x-request-id, if it is harmless), or ours
+
+  /// Value of the first header of this name, which is lower case; empty if there is none.
+  std::string_view header(std::string_view name) const noexcept;
+  std::string_view query_value(std::string_view name) const noexcept;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;
+  /// Sent behind the body, without a copy.
+  std::vector<std::span<const std::byte>> pieces;
+  std::vector<SharedBlock> keep;  ///< what the pieces lie in
+};
+
+/// One request in the hands of its handler.
+class HttpExchange {
+ public:
+  explicit HttpExchange(HttpHead head) : head_(std::move(head)) {}
+  HttpExchange(const HttpExchange&) = delete;
+  HttpExchange& operator=(const HttpExchange&) = delete;
+  virtual ~HttpExchange() = default;
+
+  const HttpHead& head() const noexcept { return head_; }
+
+  /// The whole body, or what is left of it; decompressed if it is gzip or deflate.
+  /// Throws    Refusal 413 if it is longer than `most_bytes`, 415 for another content encoding, 400 if it is malformed, 408.
+  virtual Awaitable<std::string> read_text(std::size_t most_bytes) = 0;
+  /// Exactly the next bytes of a body that says its length, straight from the connection.
+  /// Throws    Refusal 400 if it has fewer, 408.
+  virtual Awaitable<void> read_into(std::span<std::byte> to) = 0;
+  /// Whether read_into can be used: a length is given, and nothing is compressed or chunked.
+  bool is_plain() const noexcept;
+
+  /// `call` is called once if the client goes away before the answer is sent.
+  virtual void on_client_gone(std::function<void()> call) = 0;
+
+  // For the access log and the metrics.
+  std::string route;  ///< pattern
+  std::string model, version, user;
+  std::int64_t rows = 0, batch_rows = 0;
+  std::uint64_t queue_ns = 0, compute_ns = 0;
+
+ private:
+  HttpHead head_;
+};
+
+using HttpHandler = std::function<Awaitable<HttpResponse>(HttpExchange&)>;
+
+struct HttpServerOptions {
+  std::string address = "0.0.0.0";
+  int port = 8000;               ///< 0: any
+  std::string certificate, key;  ///< PEM files; with them TLS 1.3
+  std::size_t most_connections = 4096;
+  std::size_t most_connections_per_client = 1024;
+  std::size_t most_body_bytes = std::size_t{64} << 20;
+  double idle_seconds = 60;    ///< between requests
+  double header_seconds = 10;  ///< for a whole head
+  double body_seconds = 30;    ///< for a whole body
+};
+
+/// What is told of every request that was answered.
+struct HttpRecord {
+  const HttpExchange* exchange = nullptr;  ///< null where the head was malformed
+  std::string client;
+  int status = 0;
+  std::uint64_t received_bytes = 0, sent_bytes = 0;
+  double seconds = 0;
+};
+
+/// HTTP/1.1, and TLS where there is a certificate. Every malformed head is answered with 400 (431 if it is too long) and the
+/// end of the connection. Exceptions of handlers become answers: Refusal as it says, anything else 500 without its text.
+///
+/// Source    RFC 9110, 9112.
+class HttpServer {
+ public:
+  HttpServer(net::io_context& io, HttpServerOptions options, HttpHandler handler,
+             std::function<void(const HttpRecord&)> on_answered);
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+  ~HttpServer();
+
+  /// Begins to listen.
+  /// Throws    IoError naming address and reason; ConfigError for a certificate that cannot be used.
+  void start();
+  int port() const noexcept;
+  bool has_tls() const noexcept;
+  std::size_t connections() const noexcept;
+  std::size_t requests_in_progress() const noexcept;
+  /// No new connections; each one ends behind the answer that it waits for.
+  void stop_accepting();
+
+ private:
+  class State;
+  std::shared_ptr<State> state_;
+};
+
+/// The text as a JSON string, quotes included; what is no UTF-8 becomes U+FFFD.
+std::string json_text(std::string_view text);
+/// {"error": "text"}
+HttpResponse error_response(int status, std::string_view text, int retry_after_s = 0);
+/// "Not Found"
+std::string_view reason_phrase(int status) noexcept;
+
+}  // namespace phalanx

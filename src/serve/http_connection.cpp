@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/http_connection.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <boost/asio/read.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/write.hpp>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "core/error.hpp"
+#include "core/log.hpp"
+#include "serve/http_head.hpp"
+
+namespace phalanx {
+namespace {
+
+using boost::system::error_code;
+
+std::chrono::nanoseconds seconds(double s) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(s));
+}
+
+/// The client went away, or took too long with what nobody can be told about.
+struct ConnectionEnded {};
+
+Tcp::socket& socket_of(Tcp::socket& stream) { return stream; }
+Tcp::socket& socket_of(net::ssl::stream<Tcp::socket>& stream) { return stream.next_layer(); }
+
+/// A stream with what was read too far, and a deadline.
+template <class Stream>
+class Wire {
+ public:
+  template <class... Args>
+  explicit Wire(Args&&... args) : stream(std::forward<Args>(args)...) {}
+
+  Stream stream;
+  std::string ahead;  // read, but not yet taken
+  ServeClock::time_point deadline = ServeClock::time_point::max();
+  bool is_late = false;
+  std::uint64_t received_bytes = 0;
+
+  void allow(double for_seconds) { deadline = ServeClock::now() + seconds(for_seconds); }
+
+  [[noreturn]] void fail() const {
+    if (is_late) throw Refusal(408, "the request took too long");
+    throw ConnectionEnded();
+  }
+
+  /// At least one more byte behind `ahead`.
+  Awaitable<void> read_more() {
+    constexpr std::size_t kPiece = std::size_t{16} << 10;
+    const std::size_t had = ahead.size();
+    ahead.resize(had + kPiece);
+    error_code error;
+    const std::size_t got = co_await stream.async_read_some(
+        net::buffer(ahead.data() + had, kPiece), net::redirect_error(net::use_awaitable, error));
+    ahead.resize(had + (error ? 0 : got));
+    received_bytes += got;
+    if (error) fail();
+  }
+
+  Awaitable<void> read_exactly(std::span<std::byte> to) {
+    const std::size_t known = std::min(to.size(), ahead.size());
+    std::memcpy(to.data(), ahead.data(), known);
+    ahead.erase(0, known);
+    if (known == to.size()) co_return;
+    error_code error;
+    const std::size_t got =
+        co_await net::async_read(stream, net::buffer(to.data() + known, to.size() - known),
+                                 net::redirect_error(net::use_awaitable, error));
+    received_bytes += got;
+    if (error) fail();
+  }
+};
+
+template <class Stream>
+class Exchange final : public HttpExchange {
+ public:
+  Exchange(HttpHead head, Wire<Stream>& wire, std::size_t most_body_bytes)
+      : HttpExchange(std::move(head)), wire_(wire), most_body_bytes_(most_body_bytes) {
+    left_ = this->head().content_length.value_or(0);
+    if (left_ == 0 && !this->head().is_chunked) body_is_read();
+  }
+
+  bool is_read() const noexcept { return is_read_; }
+
+  Awaitable<std::string> read_text(std::size_t most_bytes) override {
+    most_bytes = std::min(most_bytes, most_body_bytes_);
+    co_await welcome_body();
+    std::string body;
+    if (head().is_chunked) {
+      body = co_await read_chunks(most_bytes);
+    } else {
+      check_size(left_, most_bytes);
+      // Memory is taken as bytes arrive, whatever length was promised.
+      constexpr std::uint64_t kPiece = std::uint64_t{256} << 10;
+      while (left_ > 0) {
+        const std::uint64_t piece = std::min(left_, kPiece);
+        const std::size_t had = body.size();
+        body.resize(had + piece);
+        co_await wire_.read_exactly(std::as_writable_bytes(std::span(body)).subspan(had));
+        left_ -= piece;
+      }
+    }
+    body_is_read();
+    const std::string_view coding = head().header("content-encoding");
+    if (coding.empty() || coding == "identity") co_return body;
+    if (coding != "gzip" && coding != "deflate")
+      throw Refusal(415, "content encodings are gzip, deflate and identity");
+    co_return inflate_body(body, most_bytes);
+  }
+
+  Awaitable<void> read_into(std::span<std::byte> to) override {
+    if (to.size() > left_)
+      throw Refusal(400, fmt::format("the body ends {} bytes too early", to.size() - left_));
+    co_await welcome_body();
+    co_await wire_.read_exactly(to);
+    left_ -= to.size();
+    if (left_ == 0) body_is_read();
+  }
+
+  void on_client_gone(std::function<void()> call) override {
+    client_gone_ = std::make_shared<std::function<void()>>(std::move(call));
+    watch(client_gone_);
+  }
+  void stop_watching() {
+    if (!client_gone_) return;
+    client_gone_.reset();
+    error_code ignored;
+    socket_of(wire_.stream).cancel(ignored);
+  }
+
+ private:
+  /// From here on the client waits for us.
+  void body_is_read() {
+    is_read_ = true;
+    wire_.deadline = ServeClock::time_point::max();
+  }
+
+  static void check_size(std::uint64_t size, std::size_t most_bytes) {
+    if (size > most_bytes)
+      throw Refusal(413,
+                    fmt::format("the body has {} bytes, at most {} are taken", size, most_bytes));
+  }
+
+  /// Clients that ask whether they should send a body wait for this.
+  Awaitable<void> welcome_body() {
+    if (is_welcome_ || is_read_) co_return;
+    is_welcome_ = true;
+    if (head().header("expect") != "100-continue") co_return;
+    static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    error_code error;
+    co_await net::async_write(wire_.stream, net::buffer(kContinue),
+                              net::redirect_error(net::use_awaitable, error));
+    if (error) wire_.fail();
+  }
+
+  /// "SIZE[;extension]" of a chunk, or a trailer line, without its end.
+  Awaitable<std::string> read_line() {
+    constexpr std::size_t kLongest = 1024;
+    std::size_t end = 0;
+    while ((end = wire_.ahead.find("\r\n")) == std::string::npos) {
+      if (wire_.ahead.size() > kLongest) throw Refusal(400, "a line of a chunked body is too long");
+      co_await wire_.read_more();
+    }
+    if (end > kLongest) throw Refusal(400, "a line of a chunked body is too long");
+    std::string line = wire_.ahead.substr(0, end);
+    wire_.ahead.erase(0, end + 2);
+    co_return line;
+  }
+
+  Awaitable<std::string> read_chunks(std::size_t most_bytes) {
+    constexpr int kMostChunks = 65536, kMostTrailers = 64;
+    std::string body;
+    for (int chunk = 0;; ++chunk) {
+      if (chunk > kMostChunks)
+        throw Refusal(413, fmt::format("the body has more than {} chunks", kMostChunks));
+      const std::string line = co_await read_line();
+      const std::string digits = line.substr(0, line.find_first_of("; \t"));
+      if (digits.empty() || digits.size() > 15 ||
+          digits.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
+        throw Refusal(400, "the size of a chunk is malformed");
+      const std::uint64_t size = std::stoull(digits, nullptr, 16);
+      if (size == 0) break;
+      check_size(body.size() + size, most_bytes);
+      const std::size_t had = body.size();
+      body.resize(had + size);
+      co_await wire_.read_exactly(std::as_writable_bytes(std::span(body)).subspan(had));
+      const std::string behind = co_await read_line();
+      if (!behind.empty()) throw Refusal(400, "a chunk is longer than it says");
+    }
+    for (int line = 0; line < kMostTrailers; ++line) {
+      const std::string trailer = co_await read_line();
+      if (trailer.empty()) co_return body;
+    }
+    throw Refusal(400, "too many lines behind a chunked body");
+  }
+
+  /// The socket becomes readable when the client closes it. What it sends already of a next request is left where it is, and
+  /// then nobody looks again.
+  void watch(const std::shared_ptr<std::function<void()>>& call) {
+    Tcp::socket& socket = socket_of(wire_.stream);
+    socket.async_wait(Tcp::socket::wait_read, [weak = std::weak_ptr<std::function<void()>>(call),
+                                               &socket](error_code error) {
+      const auto found = weak.lock();
+      if (error || !found) return;
+      char byte = 0;
+      const ssize_t got = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+      const bool is_gone = got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
+      if (is_gone && *found) std::exchange(*found, nullptr)();
+    });
+  }
+
+  Wire<Stream>& wire_;
+  std::size_t most_body_bytes_;
+  std::uint64_t left_ = 0;
+  bool is_read_ = false, is_welcome_ = false;
+  std::shared_ptr<std::function<void()>> client_gone_;
+};
+
+template <class Stream>
+class Connection final : public HttpConnection,
+                         public std::enable_shared_from_this<Connection<Stream>> {
+ public:
+  template <class... Args>
+  Connection(std::string client, HttpConnectionOwner& owner, Args&&... args)
+      : client_(std::move(client)), owner_(owner), wire_(std::forward<Args>(args)...) {}
+
+  void start(std::shared_ptr<void> owner) override {
+    net::co_spawn(
+        wire_.stream.get_executor(),
+        [self = this->shared_from_this(), owner]() -> Awaitable<void> {
+          co_await self->serve();
+          self->close();
+          self->owner_.ended(self.get());
+        },
+        net::detached);
+  }
+  bool is_busy() const noexcept override { return is_busy_; }
+  const std::string& client() const noexcept override { return client_; }
+
+  void check_deadline(ServeClock::time_point now) override {
+    if (now < wire_.deadline) return;
+    if (wire_.is_late) return close();  // the answer that says so did not get through either
+    wire_.is_late = true;
+    wire_.allow(2);
+    error_code ignored;
+    socket_of(wire_.stream).cancel(ignored);
+  }
+  void close() override {
+    error_code ignored;
+    socket_of(wire_.stream).shutdown(Tcp::socket::shutdown_both, ignored);
+    socket_of(wire_.stream).close(ignored);
+  }
+
+ private:
+  Awaitable<void> serve() {
+    try {
+      co_await handshake();
+      while (co_await serve_one()) {
+      }
+    } catch (const ConnectionEnded&) {
+    } catch (const Refusal&) {  // late before anything was asked
+    } catch (const std::exception& e) {
+      log_warning("a connection ended: {}", e.what());
+    }
+  }
+
+  Awaitable<void> handshake() {
+    if constexpr (!std::is_same_v<Stream, Tcp::socket>) {
+      wire_.allow(owner_.options().header_seconds);
+      error_code error;
+      co_await wire_.stream.async_handshake(net::ssl::stream_base::server,
+                                            net::redirect_error(net::use_awaitable, error));
+      if (error) throw ConnectionEnded();
+    }
+    co_return;
+  }
+
+  /// True if another request may follow.
+  Awaitable<bool> serve_one() {
+    wire_.received_bytes = wire_.ahead.size();
+    wire_.allow(owner_.options().idle_seconds);
+    if (wire_.ahead.empty()) co_await wire_.read_more();
+    is_busy_ = true;
+    const auto begin = ServeClock::now();
+    wire_.allow(owner_.options().header_seconds);
+    std::unique_ptr<Exchange<Stream>> exchange;
+    HttpResponse response;
+    bool keep_alive = false;
+    try {
+      HttpHead head = co_await read_head();
+      head.client = client_;
+      if (head.request_id.empty()) head.request_id = fmt::format("{:016x}", next_id());
+      wire_.allow(owner_.options().body_seconds);
+      exchange = std::make_unique<Exchange<Stream>>(std::move(head), wire_,
+                                                    owner_.options().most_body_bytes);
+      response = co_await answer(*exchange);
+      keep_alive = exchange->head().keep_alive && exchange->is_read() && !owner_.is_stopping();
+    } catch (const Refusal& e) {
+      response = error_response(e.status(), e.what(), e.retry_after_s());
+    }
+    wire_.allow(owner_.options().body_seconds);  // to take the answer
+    const bool is_head = exchange && exchange->head().method == "HEAD";
+    std::string
+        id;  // has a name since g++ 12 destroys temporaries of branches in an awaited call twice
+    if (exchange) id = exchange->head().request_id;
+    const std::uint64_t sent = co_await send(response, keep_alive, is_head, id);
+    owner_.answered({.exchange = exchange.get(),
+                     .client = client_,
+                     .status = response.status,
+                     .received_bytes = wire_.received_bytes,
+                     .sent_bytes = sent,
+                     .seconds = std::chrono::duration<double>(ServeClock::now() - begin).count()});
+    is_busy_ = false;
+    co_return keep_alive && !wire_.is_late;
+  }
+
+  Awaitable<HttpHead> read_head() {
+    std::size_t end = 0;
+    while ((end = wire_.ahead.find("\r\n\r\n")) == std::string::npos) {
+      if (wire_.ahead.size() > kMostHeadBytes)
+        throw Refusal(431, fmt::format("the head is longer than {} bytes", kMostHeadBytes));
+      co_await wire_.read_more();
+    }
+    end += 4;
+    if (end > kMostHeadBytes)
+      throw Refusal(431, fmt::format("the head is longer than {} bytes", kMostHeadBytes));
+    HttpHead head = parse_http_head(std::string_view(wire_.ahead).substr(0, end));
+    wire_.ahead.erase(0, end);
+    co_return head;
+  }
+
+  Awaitable<HttpResponse> answer(Exchange<Stream>& exchange) {
+    HttpResponse response;
+    try {
+      response = co_await owner_.handler()(exchange);
+    } catch (const Refusal& e) {
+      response = error_response(e.status(), e.what(), e.retry_after_s());
+    } catch (const ConnectionEnded&) {
+      throw;
+    } catch (const OutOfMemory& e) {
+      log_warning("{} {}: {}", exchange.head().method, exchange.head().path, e.what());
+      response = error_response(503, "the server has no memory for this request now", 1);
+    } catch (const std::exception& e) {
+      log_error("{} {}: {}", exchange.head().method, exchange.head().path, e.what());
+      response = error_response(500, "internal error; the server's log has more");
+    }
+    exchange.stop_watching();
+    co_return response;
+  }
+
+  Awaitable<std::uint64_t> send(const HttpResponse& response, bool keep_alive, bool is_head,
+                                const std::string& request_id) {
+    std::size_t size = response.body.size();
+    for (const auto piece : response.pieces) size += piece.size();
+    std::string head =
+        fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n", response.status,
+                    reason_phrase(response.status), response.content_type, size);
+    for (const auto& [name, value] : response.headers)
+      head += fmt::format("{}: {}\r\n", name, value);
+    if (!request_id.empty()) head += fmt::format("X-Request-Id: {}\r\n", request_id);
+    head += "X-Content-Type-Options: nosniff\r\n";
+    if (!keep_alive) head += "Connection: close\r\n";
+    head += "\r\n";
+    std::vector<net::const_buffer> all{net::buffer(head)};
+    if (!is_head) {
+      all.push_back(net::buffer(response.body));
+      for (const auto piece : response.pieces) all.emplace_back(piece.data(), piece.size());
+    }
+    error_code error;
+    const std::size_t sent = co_await net::async_write(
+        wire_.stream, all, net::redirect_error(net::use_awaitable, error));
+    if (error) throw ConnectionEnded();
+    co_return sent;
+  }
+
+  std::uint64_t next_id() {
+    const auto now = static_cast<std::uint64_t>(ServeClock::now().time_since_epoch().count());
+    return now * 0x9e3779b97f4a7c15ull ^ reinterpret_cast<std::uintptr_t>(this);
+  }
+
+  std::string client_;
+  HttpConnectionOwner& owner_;
+  Wire<Stream> wire_;
+  bool is_busy_ = false;
+};
+
+}  // namespace
+
+std::shared_ptr<HttpConnection> make_http_connection(Tcp::socket socket, net::ssl::context* tls,
+                                                     std::string client,
+                                                     HttpConnectionOwner& owner) {
+  if (tls == nullptr)
+    return std::make_shared<Connection<Tcp::socket>>(std::move(client), owner, std::move(socket));
+  return std::make_shared<Connection<net::ssl::stream<Tcp::socket>>>(std::move(client), owner,
+                                                                     std::move(socket), *tls);
+}
+
+HttpResponse error_response(int status, std::string_view text, int retry_after_s) {
+  HttpResponse response;
+  response.status = status;
+  response.body = R"({"error":)" + json_text(text) + "}";
+  if (retry_after_s > 0)
+    response.headers.emplace_back("Retry-After", fmt::format("{}", retry_after_s));
+  if (status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  return response;
+}
+
+std::string json_text(std::string_view text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string_view reason_phrase(int status) noexcept {
+  switch (status) {
+    case 200: return "OK";
+    case 202: return "Accepted";
+    case 204: return "No Content";
+    case 304: return "Not Modified";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 413: return "Content Too Large";
+    case 415: return "Unsupported Media Type";
+    case 421: return "Misdirected Request";
+    case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 503: return "Service Unavailable";
+    case 505: return "HTTP Version Not Supported";
+    default: return "Status";
+  }
+}
+
+}  // namespace phalanx

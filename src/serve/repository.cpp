@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/repository.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <filesystem>
+
+#include "core/error.hpp"
+#include "formats/atomic_file.hpp"
+#include "formats/checkpoint.hpp"
+#include "serve/safe_file.hpp"
+
+namespace phalanx {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// 0 for what is no version.
+std::int64_t version_from(const std::string& name) {
+  std::int64_t version = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), version);
+  const bool is_number = error == std::errc() && end == name.data() + name.size();
+  return is_number && version > 0 && fmt::format("{}", version) == name ? version : 0;
+}
+
+template <class Use>
+void for_each_folder(const std::string& folder, Use use) {
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (at->symlink_status(error).type() == fs::file_type::directory)
+      use(at->path().filename().string());
+}
+
+}  // namespace
+
+Repository::Repository(std::string folder) : folder_(std::move(folder)) {
+  std::error_code error;
+  if (!fs::is_directory(folder_, error))
+    throw IoError(fmt::format("{}: is no folder of models", folder_));
+}
+
+std::vector<std::string> Repository::models() const {
+  std::vector<std::string> names;
+  for_each_folder(folder_, [&](const std::string& name) {
+    if (is_model_name(name)) names.push_back(name);
+  });
+  std::ranges::sort(names);
+  return names;
+}
+
+bool Repository::has(const std::string& model) const {
+  std::error_code error;
+  return is_model_name(model) &&
+         fs::symlink_status(folder_ + "/" + model, error).type() == fs::file_type::directory;
+}
+
+std::vector<std::int64_t> Repository::versions(const std::string& model) const {
+  std::vector<std::int64_t> found;
+  if (!has(model)) return found;
+  for_each_folder(folder_ + "/" + model, [&](const std::string& name) {
+    if (const std::int64_t version = version_from(name); version > 0) found.push_back(version);
+  });
+  std::ranges::sort(found);
+  return found;
+}
+
+ModelConfig Repository::config(const std::string& model) const {
+  require(is_model_name(model), "config() of what is no name of a model");
+  std::error_code error;
+  const std::string file = model + "/" + kModelConfigFile;
+  if (fs::symlink_status(folder_ + "/" + file, error).type() == fs::file_type::not_found) return {};
+  const SafeFile safe(folder_, file);
+  return model_config_from_json(safe.read(kMostManifestBytes), safe.path());
+}
+
+std::string Repository::version_folder(const std::string& model, std::int64_t version) const {
+  return fmt::format("{}/{}/{}", folder_, model, version);
+}
+
+Manifest Repository::manifest(const std::string& model, std::int64_t version) const {
+  require(is_model_name(model), "manifest() of what is no name of a model");
+  const std::string folder = fmt::format("{}/{}", model, version);
+  const SafeFile safe(folder_, folder + "/" + kManifestFile);
+  Manifest m = manifest_from_json(safe.read(kMostManifestBytes), safe.path());
+  if (m.name != model || m.version != version)
+    throw InvalidInput(fmt::format("{}: is of version {} of '{}', expected version {} of '{}'",
+                                   safe.path(), m.version, m.name, version, model));
+  for (const auto& [name, file] : m.files) {
+    const SafeFile found(folder_, folder + "/" + name);
+    if (found.size_bytes() != file.size_bytes)
+      throw InvalidInput(fmt::format("{}: has {} bytes, expected {}", found.path(),
+                                     found.size_bytes(), file.size_bytes));
+  }
+  return m;
+}
+
+namespace {
+
+void create_folder(const std::string& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw IoError(fmt::format("cannot create the folder {}: {}", folder, error.message()));
+}
+
+/// A folder that is gone again unless it was renamed.
+class TemporaryFolder {
+ public:
+  explicit TemporaryFolder(std::string path) : path_(std::move(path)) { create_folder(path_); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;
+};
+
+void write_weights(const Checkpoint& checkpoint, const std::string& path) {
+  std::vector<CheckpointEntry> entries;
+  for (const Checkpoint::Array& array : checkpoint.arrays())
+    if (!array.path.starts_with("/optimizer/"))
+      entries.push_back({array.path, {array.values.data(), {DType::kF32, array.shape}}});
+  write_checkpoint(path, checkpoint.run(), entries);
+}
+
+}  // namespace
+
+Published publish(const PublishOptions& options) {
+  if (!is_model_name(options.name))
+    throw InvalidInput(fmt::format(
+        "'{}' cannot be the name of a model: letters, digits, '_', '.' and '-', at most 128",
+        options.name));
+  const Checkpoint checkpoint = Checkpoint::read(options.checkpoint);
+  const RunRecord record = run_record_from_json(checkpoint.run(), options.checkpoint);
+  const std::string model_folder = options.repository + "/" + options.name;
+  create_folder(model_folder);
+  const Repository repository(options.repository);
+  const std::vector<std::int64_t> published = repository.versions(options.name);
+  Manifest m = manifest_of(record, options.threshold);
+  m.name = options.name;
+  m.version = options.version > 0 ? options.version : published.empty() ? 1 : published.back() + 1;
+  m.created = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+
+  const TemporaryFolder temporary(fmt::format("{}/.incoming.{}", model_folder, ::getpid()));
+  write_weights(checkpoint, temporary.path() + "/" + kWeightsFile);
+  const SafeFile weights(temporary.path(), kWeightsFile);
+  m.files[kWeightsFile] = {weights.size_bytes(), weights.sha256()};
+  write_file_atomically(temporary.path() + "/" + kManifestFile, to_json(m));
+  const std::string folder = repository.version_folder(m.name, m.version);
+  std::error_code error;
+  if (fs::exists(folder, error))
+    throw InvalidInput(fmt::format("{} exists; versions are never changed", folder));
+  rename_durably(temporary.path(), folder);
+  return {folder, std::move(m)};
+}
+
+}  // namespace phalanx
