@@ -72,8 +72,7 @@ nccl::Op op_of(ReduceOp op) {
 
 /// What was given to the GPU together.
 struct Work {
-  Work(Device device, Event::Clock with)
-      : clock(with), begin(device, with), end(device, with) {}
+  Work(Device device, Event::Clock with) : clock(with), begin(device, with), end(device, with) {}
 
   const Event::Clock clock;  // kNone: it was captured, and has no times
   std::string name;          // of its first call
