@@ -34,6 +34,8 @@ struct ServedVersion {
   std::shared_ptr<ModelQueue> queue;
   VersionStats stats;
 
+  /// Its manifest or files are not what they should be, so that no rank was asked to load it; `reason` says more.
+  bool is_damaged() const noexcept { return manifest.name.empty(); }
   std::size_t sample_numel() const {
     return static_cast<std::size_t>(manifest.input.shape.numel());
   }
