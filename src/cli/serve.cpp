@@ -67,6 +67,17 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   table.add("port", &port, "", "0: any that is free").at_least(0).at_most(65535);
   table.add("certificate", &options.http.certificate, "path", "PEM file; with it TLS 1.3");
   table.add("key", &options.http.key, "path", "PEM file of the certificate's private key");
+  table.add("keys", &options.gate.keys_file, "path",
+            "made by `phalanx key create`; empty: whoever reaches the server may do everything");
+  table
+      .add("requests-per-second", &options.gate.requests_per_second, "",
+           "of a key without a limit of its own, or of an address without a key; 0: no limit")
+      .at_least(0);
+  table.add("burst", &options.gate.burst, "requests", "at once; 0: as many as in a second")
+      .at_least(0);
+  table.add("allow-host", &options.gate.allowed_hosts, "",
+            "name of this server in Host headers, beside its own, localhost and IP addresses; "
+            "*.name: all below; *: any");
   table.add("max-body-mib", &body_mib, "MiB", "longest body of a request").at_least(1);
   table.add("max-connections", &most_connections, "", "at once; beyond, clients get 429")
       .at_least(1);
@@ -95,7 +106,10 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
       .add("batch-seconds", &options.ranks.batch_deadline_s, "s",
            "longest computation; a rank that takes longer is taken for hung")
       .above(0);
-  table.add("request-memory-mib", &arena_mib, "MiB", "for requests and answers").at_least(1);
+  table
+      .add("request-memory-mib", &arena_mib, "MiB",
+           "for rows of requests and answers, and as much for bodies")
+      .at_least(1);
   table.accept_config_file();
   table.add_check([&](const OptionTable& t) {
     if (options.http.certificate.empty() != options.http.key.empty())
@@ -112,6 +126,7 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   options.http.most_connections = static_cast<std::size_t>(most_connections);
   options.http.most_connections_per_client = static_cast<std::size_t>(per_client);
   options.arena_bytes = static_cast<std::size_t>(arena_mib) << 20;
+  options.http.most_buffered_bytes = options.arena_bytes;
   options.ranks.ranks = static_cast<int>(ranks);
   options.ranks.program = own_program();
   options.ranks.launch = launch_of(layout, ranks);

@@ -61,6 +61,9 @@ ExitCode devices_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_import_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_info_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode publish_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode key_create_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode key_list_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode key_revoke_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode serve_rank_command(MpiRuntime& mpi, Arguments arguments);
 /// Starts and ends MPI by itself.
 ExitCode serve_command(int& argc, char**& argv, Arguments arguments);

@@ -17,6 +17,8 @@
 
 namespace phalanx {
 
+struct ApiKey;
+
 struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
@@ -54,6 +56,11 @@ class HttpExchange {
   std::string model, version, user;
   std::int64_t rows = 0, batch_rows = 0;
   std::uint64_t queue_ns = 0, compute_ns = 0;
+
+  /// That the request came with; null where the server takes requests without.
+  std::shared_ptr<const ApiKey> key;
+  /// Whether the key may see a model. From others it is hidden: they get what they would get if there were none, also in lists.
+  bool may_see(std::string_view model_name) const noexcept;
 
  private:
   HttpHead head_;
