@@ -8,6 +8,7 @@
 #include "cli/options.hpp"
 #include "cli/session.hpp"
 #include "core/log.hpp"
+#include "serve/check.hpp"
 #include "serve/front.hpp"
 #include "serve/rank_server.hpp"
 #include "serve/repository.hpp"
@@ -49,6 +50,12 @@ RankLayout layout_of_job(int& argc, char**& argv) {
   return make_rank_layout(mpi);
 }
 
+ExitCode print_check(const ServeCheck& check) {
+  for (const std::string& line : check.lines) fmt::print("{}\n", line);
+  for (const std::string& error : check.errors) log_error("{}", error);
+  return check.errors.empty() ? ExitCode::kDone : ExitCode::kData;
+}
+
 }  // namespace
 
 ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
@@ -56,12 +63,15 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   if (layout.rank != 0) return ExitCode::kDone;
   configure_log(LogLevel::kInfo, 0, 1);
   FrontOptions options;
+  bool is_check = false;
   std::int64_t ranks = layout.size, port = options.http.port, body_mib = 64, arena_mib = 1024,
                most_connections = 4096, per_client = 1024;
   OptionTable table("[mpirun -n N] phalanx serve --repository FOLDER [options]");
   table.group("Models");
   table.add("repository", &options.repository, "path", "made by `phalanx publish`").required();
   table.add("model", &options.models, "", "loaded at the start; none given: all");
+  table.add("check", &is_check, "",
+            "look at models, digests, keys and certificate, say what is wrong, and end");
   table.group("Network");
   table.add("address", &options.http.address, "", "IP address that is listened on");
   table.add("port", &port, "", "0: any that is free").at_least(0).at_most(65535);
@@ -127,6 +137,7 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   options.http.most_connections_per_client = static_cast<std::size_t>(per_client);
   options.arena_bytes = static_cast<std::size_t>(arena_mib) << 20;
   options.http.most_buffered_bytes = options.arena_bytes;
+  if (is_check) return print_check(check_serving(options));
   options.ranks.ranks = static_cast<int>(ranks);
   options.ranks.program = own_program();
   options.ranks.launch = launch_of(layout, ranks);
