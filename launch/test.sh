@@ -44,7 +44,7 @@ ctest --preset release "$@"
 
 if [ "$quick" = no ] && [ $# -eq 0 ]; then
   say "AddressSanitizer and UBSan: unit tests, operators, emulated CUDA"
-  build asan unit_tests thread_tests operators_test fuzzers simt_tests emulated_test
+  build asan unit_tests serve_tests thread_tests operators_test fuzzers simt_tests emulated_test
   ctest --preset asan
   say "ThreadSanitizer: what uses threads, emulated CUDA"
   build tsan thread_tests simt_tests

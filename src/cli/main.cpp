@@ -34,6 +34,10 @@ constexpr Command kCommands[] = {
      "time the sums over ranks against MPI_Allreduce and against a copy"},
     {"bench gpu", bench_gpu_command,
      "time the kernels of a GPU against a copy and against cuBLASLt, and a step of training"},
+    {"key create", key_create_command,
+     "make a key that clients of a server need; it is shown once"},
+    {"key list", key_list_command, "the keys of a file: names, access, models, limits"},
+    {"key revoke", key_revoke_command, "take a key out of a file; running servers notice"},
     {"serve-rank", serve_rank_command, "one rank of a server; started by `phalanx serve`"},
 };
 

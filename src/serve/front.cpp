@@ -8,12 +8,14 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <exception>
 #include <numeric>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "serve/access_log.hpp"
+#include "serve/gate.hpp"
 #include "serve/inference_service.hpp"
 #include "serve/protocol/health.hpp"
 #include "serve/protocol/open_inference.hpp"
@@ -29,6 +31,7 @@ class Front {
   explicit Front(const FrontOptions& options)
       : options_(options),
         log_(options.access_log),
+        gate_(options.gate),
         arena_(options.arena_bytes),
         group_(io_, arena_, options.ranks,
                {.on_up = [this] { ranks_are_up(); },
@@ -51,6 +54,8 @@ class Front {
 
   void run() {
     ::signal(SIGPIPE, SIG_IGN);
+    if (gate_.is_open())
+      log_warning("no --keys are given: whoever reaches the server may use and change its models");
     http_.start();
     group_.start();
     announce();
@@ -72,8 +77,16 @@ class Front {
   bool is_ready() const { return is_loaded_ && !is_draining_ && registry_.is_ready(); }
 
   Awaitable<HttpResponse> handle(HttpExchange& exchange) {
-    const Router::Match match = router_.find(exchange.head());
-    exchange.route = match.route->pattern;
+    Router::Match match;
+    std::exception_ptr unknown;
+    try {
+      match = router_.find(exchange.head());
+      exchange.route = match.route->pattern;
+    } catch (const Refusal&) {
+      unknown = std::current_exception();
+    }
+    gate_.admit(exchange, unknown ? Access::kInfer : match.route->access, match.values);
+    if (unknown) std::rethrow_exception(unknown);
     co_return co_await match.route->handle(exchange, match.values);
   }
 
@@ -164,6 +177,7 @@ class Front {
     clock_.async_wait([this](auto error) {
       if (error) return;
       log_.flush();
+      gate_.refresh();
       if (is_draining_ && go_on_draining()) return;
       tick();
     });
@@ -193,6 +207,7 @@ class Front {
   FrontOptions options_;
   net::io_context io_{1};
   AccessLog log_;
+  Gate gate_;
   SharedArena arena_;
   RankGroup group_;
   Dispatcher dispatcher_;

@@ -35,6 +35,8 @@ struct ServedVersion {
   std::shared_ptr<ModelQueue> queue;
   VersionStats stats;
 
+  /// Its manifest or files are not what they should be, so that no rank was asked to load it; `reason` says more.
+  bool is_damaged() const noexcept { return manifest.name.empty(); }
   std::size_t sample_numel() const {
     return static_cast<std::size_t>(manifest.input.shape.numel());
   }
@@ -62,7 +64,7 @@ class Registry {
   using Done = std::function<void(const std::string& error)>;
   void load(const std::string& model, Done done);
   /// Serves a model that the ranks hold in memory.
-  void adopt(Manifest manifest, Done done);
+  void adopt(const Manifest& manifest, Done done);
   /// Takes a model off the ranks. `done` is called when its last request is answered, or at once with an error
   /// if it is not served.
   void unload(const std::string& model, Done done);
@@ -88,7 +90,9 @@ class Registry {
   struct Change;
   bool must_wait(const std::string& model, std::function<void()> later);
   Done ending_change(const std::string& model, Done done);
-  ServedVersionPtr make_version(Manifest manifest, const ModelConfig& config);
+  ServedVersionPtr make_version(const std::string& model, std::int64_t version,
+                                const ModelConfig& config,
+                                const std::function<Manifest()>& manifest);
   void start_loading(const ServedVersionPtr& version, std::function<void()> done);
   void finish_change(const std::shared_ptr<Change>& change);
   void retire(const ServedVersionPtr& version, std::function<void()> done = {});
