@@ -84,6 +84,8 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
       .at_least(0);
   table.add("access-log", &options.access_log, "path",
             "a line of JSON per request; -: standard output");
+  table.add("triton-metrics", &options.triton_metrics, "",
+            "also the metrics nv_inference_*, for boards made for Triton");
   table.group("Ranks");
   table.add("ranks", &ranks, "", "of the group that computes; under mpirun its number").at_least(1);
   table.add("device", &options.ranks.device, "", "where kernels run")
