@@ -19,7 +19,7 @@ class MetricLabels {
   std::string text_;
 };
 
-/// Writes metrics in the text format of Prometheus, version 0.0.4. Samples of a family stand together, behind its HELP and TYPE.
+/// Writes metrics in the text format of Prometheus, version 0.0.4: samples of a family together, behind its HELP and TYPE.
 ///
 /// Source    prometheus.io/docs/instrumenting/exposition_formats
 class PrometheusText {

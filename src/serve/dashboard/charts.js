@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Charts of the last five minutes, and of batch sizes. Each is a figure whose picture has its content as a label.
+// Charts of the last minutes, five at most, and of batch sizes. Each is a figure whose picture has its content as a label.
 
 import { make, makeSvg, number, setText } from "./dom.js";
 
 const WIDTH = 300, HEIGHT = 100;
+const SPANS = [60, 120, 300]; // seconds: a page that was opened just now shows less
 
 /** The least of 1, 2, 5 times a power of ten that holds the value. */
 function niceTop(value) {
@@ -19,19 +20,24 @@ export class LineChart {
     this.paths = series.map((_, i) => makeSvg("path", { class: `trace trace-${i}` }));
     const grid = [0, 0.5, 1].map((y) =>
       makeSvg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y * HEIGHT, y2: y * HEIGHT }));
-    this.svg = makeSvg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" },
+    this.svg = makeSvg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img",
+      "aria-label": `${title}: nothing is known yet.` },
       ...grid, ...this.paths);
     this.values = series.map(() => make("b"));
     const legend = series.map((one, i) =>
       make("span", { class: `key key-${i}` }, make("i", { "aria-hidden": "true" }), `${one.label} `, this.values[i]));
+    this.begin = make("span");
     this.ticks = [1, 0.5, 0].map((share) => make("span", { class: `tick tick-${share * 2}` }));
     parent.append(make("figure", { class: "card chart" },
       make("figcaption", {}, make("h3", {}, title), make("p", { class: "legend" }, ...legend)),
       make("div", { class: "plot" }, this.svg, make("div", { class: "ticks", "aria-hidden": "true" }, ...this.ticks)),
-      make("p", { class: "axis muted", "aria-hidden": "true" }, make("span", {}, "5 min ago"), make("span", {}, "now"))));
+      make("p", { class: "axis muted", "aria-hidden": "true" }, this.begin, make("span", {}, "now"))));
   }
 
   show(points, now) {
+    const seconds = points.length ? (now - points[0].at) / 1000 : 0;
+    const span = SPANS.find((one) => one >= seconds) ?? SPANS[SPANS.length - 1];
+    setText(this.begin, `${span / 60} min ago`);
     let most = 0;
     for (const point of points) for (const { name } of this.series) if (point[name] > most) most = point[name];
     const top = this.top(most);
@@ -42,7 +48,7 @@ export class LineChart {
           gap = true;
           continue;
         }
-        const x = WIDTH * (1 - (now - point.at) / 300000);
+        const x = WIDTH * (1 - (now - point.at) / 1000 / span);
         path += `${gap ? "M" : "L"}${x.toFixed(1)} ${(HEIGHT * (1 - point[name] / top)).toFixed(1)}`;
         gap = false;
       }
@@ -51,8 +57,8 @@ export class LineChart {
     this.ticks.forEach((tick, i) => setText(tick, this.format(top * (1 - i / 2))));
     const last = points[points.length - 1] ?? {};
     this.series.forEach(({ name }, i) => setText(this.values[i], this.format(last[name] ?? NaN)));
-    const now_text = this.series.map(({ name, label }) => `${label} ${this.format(last[name] ?? NaN)}`).join(", ");
-    this.svg.setAttribute("aria-label", `${this.title} of the last five minutes. Now: ${now_text}. Highest: ${this.format(most)}.`);
+    const newest = this.series.map(({ name, label }) => `${label} ${this.format(last[name] ?? NaN)}`).join(", ");
+    this.svg.setAttribute("aria-label", `${this.title} of the last ${span / 60} minutes. Now: ${newest}. Highest: ${this.format(most)}.`);
   }
 }
 

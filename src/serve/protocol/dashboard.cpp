@@ -6,7 +6,7 @@
 namespace phalanx {
 namespace {
 
-/// Nothing from elsewhere, no inline script, no frame around the page. Pictures that a user drops are shown from memory (blob:).
+/// Nothing from elsewhere, no inline script, no frame around the page. A picture that a user drops is shown from memory: blob.
 constexpr const char* kContentSecurityPolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
