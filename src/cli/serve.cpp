@@ -114,6 +114,8 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
       .at_least(0);
   table.add("access-log", &options.access_log, "path",
             "a line of JSON per request; -: standard output");
+  table.add("triton-metrics", &options.triton_metrics, "",
+            "also the metrics nv_inference_*, for boards made for Triton");
   table.group("Ranks");
   table.add("launch", &launch, "",
             "what starts the ranks, such as \"srun -n 4\"; none: mpirun, on the hosts of this job");

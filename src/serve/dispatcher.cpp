@@ -32,6 +32,12 @@ std::uint64_t count_ns(ServeClock::duration d) {
 
 }  // namespace
 
+std::size_t ModelQueue::waiting_requests() const noexcept {
+  std::size_t count = 0;
+  for (const auto& [priority, requests] : by_priority_) count += requests.size();
+  return count;
+}
+
 Dispatcher::Dispatcher(net::io_context& io, SharedArena& arena, RankGroup& group)
     : arena_(arena), group_(group), timer_(io) {}
 

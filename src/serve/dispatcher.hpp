@@ -31,6 +31,7 @@ class ModelQueue {
 
   const ModelConfig& config() const noexcept { return config_; }
   std::int64_t waiting_rows() const noexcept { return rows_; }
+  std::size_t waiting_requests() const noexcept;
   std::int64_t running_rows() const noexcept { return running_rows_; }
   bool is_idle() const noexcept { return rows_ == 0 && running_rows_ == 0; }
   double rows_per_second() const noexcept { return rows_per_second_; }

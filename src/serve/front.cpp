@@ -16,10 +16,15 @@
 #include "core/text.hpp"
 #include "serve/access_log.hpp"
 #include "serve/gate.hpp"
+#include "serve/http_stats.hpp"
 #include "serve/inference_service.hpp"
+#include "serve/protocol/dashboard.hpp"
 #include "serve/protocol/health.hpp"
+#include "serve/protocol/metrics.hpp"
 #include "serve/protocol/open_inference.hpp"
+#include "serve/protocol/openapi.hpp"
 #include "serve/protocol/predict.hpp"
+#include "serve/protocol/status.hpp"
 #include "serve/registry.hpp"
 #include "serve/router.hpp"
 
@@ -50,6 +55,10 @@ class Front {
     router_.add(predict_routes(service_));
     router_.add(open_inference_routes(
         service_, [this] { return is_ready(); }, options.http.most_body_bytes));
+    router_.add(metrics_routes(view(), options_.triton_metrics));
+    router_.add(status_routes(view()));
+    router_.add(openapi_routes(router_, PHALANX_VERSION));
+    router_.add(dashboard_routes());
   }
 
   void run() {
@@ -76,6 +85,18 @@ class Front {
  private:
   bool is_ready() const { return is_loaded_ && !is_draining_ && registry_.is_ready(); }
 
+  OperationView view() {
+    return {.registry = registry_,
+            .group = group_,
+            .arena = arena_,
+            .http = http_,
+            .http_stats = stats_,
+            .is_ready = [this] { return is_ready(); },
+            .is_draining = [this] { return is_draining_; },
+            .program_version = PHALANX_VERSION,
+            .started = started_};
+  }
+
   Awaitable<HttpResponse> handle(HttpExchange& exchange) {
     Router::Match match;
     std::exception_ptr unknown;
@@ -91,8 +112,7 @@ class Front {
   }
 
   void answered(const HttpRecord& record) {
-    ++requests_;
-    if (record.status >= 500) ++failed_;
+    stats_.add(record);
     log_.write(record);
   }
 
@@ -196,7 +216,7 @@ class Front {
     log_info(
         "drained in {}: {} requests answered in all, {} of them with 5xx; {} were in progress, {} "
         "were cut off",
-        human_seconds(waited), requests_, failed_, in_progress_, left);
+        human_seconds(waited), stats_.requests, stats_.by_class[5], in_progress_, left);
     group_.shut_down();
     // The ranks end by themselves; they are not waited for longer than this.
     clock_.expires_after(std::chrono::milliseconds(500));
@@ -205,6 +225,8 @@ class Front {
   }
 
   FrontOptions options_;
+  std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
+  HttpStats stats_;
   net::io_context io_{1};
   AccessLog log_;
   Gate gate_;
@@ -219,7 +241,6 @@ class Front {
   net::steady_timer clock_;
   bool has_begun_ = false, is_loaded_ = false, is_draining_ = false, has_stopped_ = false;
   std::size_t loading_ = 0, in_progress_ = 0;
-  std::uint64_t requests_ = 0, failed_ = 0;
   ServeClock::time_point drain_begin_;
   std::string failure_;
 };

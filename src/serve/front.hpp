@@ -21,6 +21,7 @@ struct FrontOptions {
   double grace_seconds =
       0;  ///< after SIGTERM: so long requests are still taken, while /v2/health/ready says no
   int announce_descriptor = -1;  ///< gets the address for attached ranks, a line
+  bool triton_metrics = false;   ///< /metrics has the families nv_inference_* as well
   std::string access_log = "-";  ///< file; "-": standard output; empty: none
 };
 

@@ -384,8 +384,11 @@ class Connection final : public HttpConnection,
     std::size_t size = response.body.size();
     for (const auto piece : response.pieces) size += piece.size();
     std::string head =
-        fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n", response.status,
-                    reason_phrase(response.status), response.content_type, size);
+        fmt::format("HTTP/1.1 {} {}\r\n", response.status, reason_phrase(response.status));
+    // A length beside 304 would be that of the body which is not sent again (RFC 9110, 8.6).
+    if (response.status != 304)
+      head +=
+          fmt::format("Content-Type: {}\r\nContent-Length: {}\r\n", response.content_type, size);
     for (const auto& [name, value] : response.headers)
       head += fmt::format("{}: {}\r\n", name, value);
     if (!request_id.empty()) head += fmt::format("X-Request-Id: {}\r\n", request_id);

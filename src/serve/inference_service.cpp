@@ -12,9 +12,10 @@
 namespace phalanx {
 namespace {
 
-std::int64_t largest_output(const Inference& i, std::size_t outputs, std::int64_t row) {
+std::int64_t largest_output(const SharedArena::Block& block, std::size_t outputs,
+                            std::int64_t row) {
   const auto* values =
-      reinterpret_cast<const float*>(i.output->data()) + static_cast<std::size_t>(row) * outputs;
+      reinterpret_cast<const float*>(block.data()) + static_cast<std::size_t>(row) * outputs;
   return std::max_element(values, values + outputs) - values;
 }
 
@@ -70,6 +71,26 @@ Awaitable<void> InferenceService::wait_for(const std::shared_ptr<ModelQueue>& qu
   co_await net::async_initiate<const net::use_awaitable_t<>, void()>(begin, net::use_awaitable);
 }
 
+/// A request that is also given to the shadow version, whose answer goes nowhere. Either may be answered first.
+struct InferenceService::Shadow {
+  ServedVersionPtr from, other;
+  InferencePtr primary;
+  SharedBlock output;  // of the shadow, once it has answered
+  bool is_compared = false;
+
+  void compare() {
+    if (is_compared || !output || primary->status != 200) return;
+    is_compared = true;
+    ++from->stats.shadowed;
+    for (std::int64_t row = 0; row < primary->rows; ++row)
+      if (largest_output(*output, other->output_numel(), row) !=
+          largest_output(*primary->output, other->output_numel(), row)) {
+        ++from->stats.shadow_disagreed;
+        return;
+      }
+  }
+};
+
 Awaitable<InferencePtr> InferenceService::infer(HttpExchange& exchange, Job job) {
   const ServedVersionPtr version = job.version;
   // Where a protocol takes the name of a model from a body, the gate has not seen it.
@@ -80,9 +101,10 @@ Awaitable<InferencePtr> InferenceService::infer(HttpExchange& exchange, Job job)
   exchange.version = fmt::format("{}", version->version);
   exchange.rows = job.rows;
   exchange.on_client_gone([this, inference] { dispatcher_.cancel(inference); });
-  shadow(job, inference);
+  const std::shared_ptr<Shadow> shadow = make_shadow(job, inference);
   co_await wait_for(version->queue, inference);
   count(*version, *inference);
+  if (shadow) shadow->compare();
   exchange.queue_ns = inference->queue_ns;
   exchange.compute_ns = inference->input_ns + inference->infer_ns + inference->output_ns;
   exchange.batch_rows = inference->batch_rows;
@@ -111,36 +133,37 @@ void InferenceService::count(ServedVersion& version, const Inference& i) {
   s.latency.add(std::chrono::duration<double>(took).count());
 }
 
-/// The answer of the shadow version is compared with the one that the client got, and goes nowhere.
-void InferenceService::shadow(const Job& job, const InferencePtr& primary) {
+std::shared_ptr<InferenceService::Shadow> InferenceService::make_shadow(
+    const Job& job, const InferencePtr& primary) {
   const ServedVersionPtr other = registry_.shadow_of(job.version->model);
   if (!other || other == job.version || !(other->manifest.input == job.version->manifest.input) ||
       !(other->manifest.output == job.version->manifest.output))
-    return;
+    return nullptr;
+  const auto shadow = std::make_shared<Shadow>();
+  shadow->from = job.version;
+  shadow->other = other;
+  shadow->primary = primary;
   Job copy = job;
   copy.version = other;
   constexpr int kAfterAllOthers = 1 << 20;
   copy.priority = kAfterAllOthers;
-  try {
-    const InferencePtr inference = make_inference(copy);
-    inference->finished = [this, other, primary, weak = std::weak_ptr(inference),
-                           from = job.version] {
-      const InferencePtr done = weak.lock();
-      if (!done) return;
-      count(*other, *done);
-      if (done->status != 200 || primary->status != 200) return;
-      ++from->stats.shadowed;
-      const std::size_t outputs = other->output_numel();
-      for (std::int64_t row = 0; row < done->rows; ++row)
-        if (largest_output(*done, outputs, row) != largest_output(*primary, outputs, row)) {
-          ++from->stats.shadow_disagreed;
-          return;
-        }
-    };
-    dispatcher_.submit(other->queue, inference);
-  } catch (const Refusal&) {  // the shadow gets what is left over
-  } catch (const OutOfMemory&) {
-  }
+  // Behind the request itself, which so has the idle rank if there is one.
+  net::post(io_, [this, shadow, copy] {
+    try {
+      const InferencePtr inference = make_inference(copy);
+      inference->finished = [this, shadow, weak = std::weak_ptr(inference)] {
+        const InferencePtr done = weak.lock();
+        if (!done) return;
+        count(*shadow->other, *done);
+        if (done->status == 200) shadow->output = done->output;
+        shadow->compare();
+      };
+      dispatcher_.submit(shadow->other->queue, inference);
+    } catch (const Refusal&) {  // the shadow gets what is left over
+    } catch (const OutOfMemory&) {
+    }
+  });
+  return shadow;
 }
 
 Awaitable<void> InferenceService::run_aside(std::function<void()> work) {

@@ -49,7 +49,8 @@ class InferenceService {
   InferencePtr make_inference(const Job& job);
   Awaitable<void> wait_for(const std::shared_ptr<ModelQueue>& queue, const InferencePtr& inference);
   void count(ServedVersion& version, const Inference& inference);
-  void shadow(const Job& job, const InferencePtr& primary);
+  struct Shadow;
+  std::shared_ptr<Shadow> make_shadow(const Job& job, const InferencePtr& primary);
 
   net::io_context& io_;
   SharedArena& arena_;

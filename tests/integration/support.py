@@ -276,12 +276,13 @@ def relative_difference(a, b):
 
 
 def png(width, height, value=100):
-    """A grey picture."""
+    """A grey picture, of one value or of all its pixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    rows = (b"\0" + bytes([value]) * width) * height
+    pixels = value if isinstance(value, bytes) else bytes([value]) * (width * height)
+    rows = b"".join(b"\0" + pixels[y * width : (y + 1) * width] for y in range(height))
     header = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 

@@ -73,11 +73,13 @@ HttpResponse stats_of(const Registry& registry, const RouteValues& values) {
   return json_response(body + "]}");
 }
 
-HttpResponse stats_of_all(const Registry& registry) {
+/// Of what the client's key may see.
+HttpResponse stats_of_all(const Registry& registry, const HttpExchange& exchange) {
   std::string body;
   for (const auto& [name, entry] : registry.models())
     for (const auto& [number, version] : entry.versions)
-      body += (body.empty() ? "" : ",") + model_stats_json(*version, registry.group());
+      if (exchange.may_see(name))
+        body += (body.empty() ? "" : ",") + model_stats_json(*version, registry.group());
   return json_response("{\"model_stats\":[" + body + "]}");
 }
 
@@ -115,8 +117,11 @@ std::vector<Route> open_inference_model_routes(InferenceService& service,
       });
   add("/v2", Access::kInfer, "Name, version and extensions of the server",
       [](const RouteValues&) { return json_response(server_metadata_json()); });
-  add("/v2/models/stats", Access::kInfer, "Statistics of all models",
-      [&registry](const RouteValues&) { return stats_of_all(registry); });
+  routes.push_back(
+      {"GET", "/v2/models/stats", Access::kInfer, "Statistics of all models",
+       [&registry](HttpExchange& exchange, const RouteValues&) -> Awaitable<HttpResponse> {
+         co_return stats_of_all(registry, exchange);
+       }});
   add_both("", "Inputs and outputs of a model", [&registry](const RouteValues& values) {
     const Found found = find_version(registry, values);
     return json_response(model_metadata_json(found.entry, *found.version));

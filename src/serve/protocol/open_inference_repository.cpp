@@ -50,17 +50,18 @@ void append_entry(std::string& to, const std::string& model, const ServedVersion
   to += '}';
 }
 
-/// Versions that are served or could not be loaded; of models that never were, the name.
-std::string index_json(const Registry& registry, bool ready_only) {
+/// Versions that are served or could not be loaded; of models that never were, the name. Without what the client's key may
+/// not see.
+std::string index_json(const Registry& registry, bool ready_only, const HttpExchange& exchange) {
   const Repository& repository = registry.repository();
   std::string body;
   for (const auto& [model, entry] : registry.models())
     for (const auto& [number, version] : entry.versions)
-      if (!ready_only || version->state == VersionState::kReady)
+      if (exchange.may_see(model) && (!ready_only || version->state == VersionState::kReady))
         append_entry(body, model, version.get(), repository.folder());
   if (!ready_only)
     for (const std::string& model : repository.models())
-      if (!registry.models().contains(model))
+      if (exchange.may_see(model) && !registry.models().contains(model))
         append_entry(body, model, nullptr, repository.folder());
   return body.empty() ? "[]" : body + "]";
 }
@@ -73,7 +74,7 @@ Awaitable<HttpResponse> index(InferenceService& service, HttpExchange& exchange)
       throw Refusal(400, "ready must be true or false");
   });
   HttpResponse response;
-  response.body = index_json(service.registry(), ready_only);
+  response.body = index_json(service.registry(), ready_only, exchange);
   co_return response;
 }
 
