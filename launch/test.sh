@@ -44,9 +44,9 @@ ctest --preset release "$@"
 
 if [ "$quick" = no ] && [ $# -eq 0 ]; then
   say "AddressSanitizer and UBSan: unit tests, operators, emulated CUDA"
-  build asan unit_tests serve_tests thread_tests operators_test fuzzers simt_tests emulated_test
+  build asan unit_tests serve_tests thread_tests operators_test fuzzers simt_tests emulated_test gpu_comm_tests
   ctest --preset asan
   say "ThreadSanitizer: what uses threads, emulated CUDA"
-  build tsan thread_tests simt_tests
+  build tsan thread_tests simt_tests gpu_comm_tests
   ctest --preset tsan
 fi

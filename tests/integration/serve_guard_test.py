@@ -265,6 +265,12 @@ def test_keys_see_their_models_only_and_changes_of_the_file_count(t):
         assert server.post("/predict/secret/1", sample, headers=bearer(key))[0] == 404
         assert server.post("/predict/model", sample, headers=bearer(other))[0] == 404
         assert server.post("/predict/secret", sample, headers=bearer(other))[0] == 200
+        for path in "/status", "/metrics", "/v2/models/stats":
+            for mine, user in (b"model", key), (b"secret", other):
+                connection = server.connect()
+                connection.request("GET", path, headers=bearer(user))
+                listed = connection.getresponse().read().replace(b"model_", b"").replace(b"models", b"")
+                assert (b'"model"' in listed, b'"secret"' in listed) == (mine == b"model", mine == b"secret"), (path, listed)
         late = make_key(t, "late")
         wait_until(lambda: server.post("/predict/model", sample, headers=bearer(late))[0] == 200, 5, "a new key is taken")
         t.run("key", "revoke", "--keys", keys, "--name", "late")

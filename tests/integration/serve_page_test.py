@@ -185,6 +185,23 @@ def test_the_status_counts_what_was_asked(t):
         assert after["http"]["requests"] > before["http"]["requests"] and after["uptime_s"] > before["uptime_s"]
 
 
+def test_a_version_that_cannot_be_loaded_says_why_without_the_server_s_paths(t):
+    checkpoint, _ = trained(t)
+    publish(t, checkpoint)
+    publish(t, checkpoint)
+    t.write("models/model/config.json", '{"version_policy": "all"}')
+    with open(t.path("models/model/2/model.h5"), "r+b") as file:
+        file.seek(3000)
+        file.write(b"damaged")
+    with Server(t) as server:
+        broken = version_of(status_of(server), version="2")
+        assert broken["state"] == "UNAVAILABLE" and broken["reason"].startswith("model/2/model.h5: "), broken
+        assert t.folder not in json.dumps(status_of(server))
+        m = metrics(server)
+        assert m.get("phalanx_model_state", version="2", state="UNAVAILABLE") == 1
+        assert m.get("phalanx_model_state", version="1", state="READY") == 1
+
+
 def routes_in_sources():
     """(method, pattern) of every route that a protocol makes."""
     found = set()
@@ -442,6 +459,10 @@ def test_the_page_asks_for_a_key_and_keeps_it_in_its_tab_only(t):
         browser.open(address)
         browser.wait("return document.querySelector('#key-panel').checkVisibility()", 10, "the page asks for a key")
         assert browser.text("#state") == "Key needed"
+        assert not browser.run("return document.querySelector('#models').checkVisibility()")
+        asked = len(proxy.seen)
+        time.sleep(2.5)
+        assert len(proxy.seen) == asked, "without a key the page goes on asking"
         browser.type("#key", "wrong" + ENTER)
         browser.wait("return document.querySelector('#key-error').textContent", 10, "the page says that the key is wrong")
         browser.type("#key", "s3cret" + ENTER)

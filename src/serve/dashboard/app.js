@@ -85,7 +85,7 @@ class Page {
       const { ok, status, body } = await request("/status", { signal: AbortSignal.timeout(PATIENCE_MS) });
       if (turn !== this.turn) return;
       if (ok) this.show(body);
-      else if (status === 401 || status === 403) this.askForKey();
+      else if (status === 401 || status === 403) return this.askForKey();
       else this.say(`Status ${status}`, "bad");
     } catch {
       if (turn !== this.turn) return;
@@ -99,7 +99,9 @@ class Page {
     setClass(byId("state"), `pill ${kind}`);
   }
 
+  /** Until there is one, nobody asks: servers count attempts. */
   askForKey() {
+    document.body.classList.add("locked");
     this.say("Key needed", "wait");
     byId("forget-key").hidden = !key.get();
     setText(byId("key-error"), key.get() ? "The server does not take this key." : "");
@@ -109,6 +111,7 @@ class Page {
   }
 
   show(status) {
+    document.body.classList.remove("locked");
     byId("key-panel").hidden = true;
     byId("forget-key").hidden = !key.get();
     byId("links").hidden = Boolean(key.get()); // a link carries no key

@@ -43,6 +43,7 @@ function sample(prediction) {
   if (prediction.answer) {
     return [bars(prediction.output.map((p, i) => [`Output ${i}: ${prediction.answer[i] ? "yes" : "no"}`, p, percentOf(p)]))];
   }
+  if (prediction.output.length === 1) return [make("p", { class: "class" }, "Value ", make("strong", {}, number(prediction.output[0])))];
   const most = Math.max(...prediction.output.map(Math.abs), 1e-30);
   return [bars(prediction.output.slice(0, MOST_BARS).map((v, i) => [`Output ${i}`, Math.abs(v) / most, number(v)]))];
 }
@@ -110,9 +111,13 @@ export class TryForm {
     if (!about) return setText(byId("try-hint"), "No model is ready.");
     const count = about.input.reduce((product, size) => product * size, 1);
     const numbers = `${count} number${count === 1 ? "" : "s"}`;
+    const shape = about.input.length > 1 ? ` (${about.input.join(" × ")})` : "";
     setText(byId("try-hint"), about.is_image
       ? `Takes a JPEG or PNG file of any size, which becomes ${about.input.join(" × ")}, or ${numbers}.`
-      : `Takes ${numbers} per sample (${about.input.join(" × ")}).`);
+      : `Takes ${numbers} per sample${shape}.`);
+    byId("drop").hidden = !about.is_image;
+    if (!about.is_image) this.clearImage();
+    setText(byId("try-text-label"), about.is_image ? "Or numbers, or JSON" : "Numbers, or JSON");
   }
 
   async take(file) {

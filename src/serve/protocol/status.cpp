@@ -19,7 +19,16 @@ Json latency_json(const LatencyHistogram& h) {
   return {{"counts", counts}, {"sum_s", h.sum()}};
 }
 
-Json version_json(const ServedVersion& v) {
+/// Why a version is unavailable. Where the repository lies is not for everybody who may ask models.
+std::string reason_of(const ServedVersion& v, const Repository& repository) {
+  std::string reason = v.reason;
+  const std::string folder = repository.folder() + "/";
+  for (std::size_t at = 0; (at = reason.find(folder, at)) != std::string::npos;)
+    reason.erase(at, folder.size());
+  return reason;
+}
+
+Json version_json(const ServedVersion& v, const Repository& repository) {
   const VersionStats& s = v.stats;
   Json batches = Json::object();
   for (const auto& [rows, batch] : s.batches) batches[fmt::format("{}", rows)] = batch.infer.count;
@@ -28,7 +37,7 @@ Json version_json(const ServedVersion& v) {
   const auto sizes = v.manifest.input.shape.sizes();
   return {{"version", fmt::format("{}", v.version)},
           {"state", name(v.state)},
-          {"reason", v.reason},
+          {"reason", reason_of(v, repository)},
           {"task", name(v.manifest.task)},
           {"input", std::vector<std::int64_t>(sizes.begin(), sizes.end())},
           {"outputs", v.output_numel()},
@@ -54,13 +63,15 @@ Json version_json(const ServedVersion& v) {
           {"latency", latency_json(s.latency)}};
 }
 
-Json model_json(const std::string& model, const ServedModelEntry& entry) {
+Json model_json(const std::string& model, const ServedModelEntry& entry,
+                const Repository& repository) {
   Json aliases = Json::array();
   for (const auto& [alias, a] : entry.config.aliases)
     aliases.push_back(
         {{"name", alias}, {"version", fmt::format("{}", a.version)}, {"percent", a.percent}});
   Json versions = Json::array();
-  for (const auto& [number, served] : entry.versions) versions.push_back(version_json(*served));
+  for (const auto& [number, served] : entry.versions)
+    versions.push_back(version_json(*served, repository));
   const std::int64_t shadow = entry.config.shadow_version;
   return {{"name", model},
           {"aliases", aliases},
@@ -90,7 +101,8 @@ std::string status_text(const OperationView& view, const HttpExchange& exchange)
   const HttpStats& http = view.http_stats;
   Json models = Json::array();
   for (const auto& [model, entry] : view.registry.models())
-    if (exchange.may_see(model)) models.push_back(model_json(model, entry));
+    if (exchange.may_see(model))
+      models.push_back(model_json(model, entry, view.registry.repository()));
   const Json status = {{"version", view.program_version},
                        {"ready", view.is_ready()},
                        {"draining", view.is_draining()},
