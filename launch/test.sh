@@ -15,7 +15,7 @@ if [ "${1:-}" = "--fuzz" ]; then
   build fuzz fuzzers
   for target in build/fuzz/bin/fuzz_*; do
     say "fuzzing: $(basename "$target")"
-    "$target" -max_total_time="${PHALANX_FUZZ_SECONDS:-60}" -timeout=20 -print_final_stats=1
+    "$target" -max_total_time="${PHALANX_FUZZ_SECONDS:-60}" -timeout=20 -len_control=0 -print_final_stats=1
   done
   exit
 fi
