@@ -13,9 +13,9 @@ if(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
 endif()
 
 # bundle_programs: what cpack needs; the rest of the tree need not be built.
-set(PHALANX_BUNDLE_PROGRAMS phalanx bench_operators bench_train_step operators_test gpu_comm_tests
+set(PHALANX_BUNDLE_PROGRAMS phalanx bench_operators bench_train_step operators_test gpu_comm_tests nccl_on_gpu_test
                             SumsOnGpusMatchThoseOnTheHost TrainingIsTheSameOnAnyNumberOfRanks)
-set(PHALANX_BUNDLE_LIBRARIES phalanx_emulated fake_nccl)
+set(PHALANX_BUNDLE_LIBRARIES phalanx_emulated phalanx_emulated_arena fake_nccl)
 if(TARGET phalanx_cuda)
   list(APPEND PHALANX_BUNDLE_LIBRARIES phalanx_cuda)
 endif()

@@ -27,6 +27,14 @@ if [ ! -x "$tools/bin/tensorboard" ]; then
   /usr/bin/python3 -m venv "$tools" && "$tools/bin/pip" install --quiet --disable-pip-version-check tensorboard ||
     say "TensorBoard could not be installed; its test will be skipped"
 fi
+# So are clients of the Open Inference Protocol. perf_analyzer starts where the system's C library is not older than its own.
+if [ ! -x "$tools/bin/python" ] || ! "$tools/bin/python" -c "import tritonclient.http" 2>/dev/null; then
+  say "installing clients of the Open Inference Protocol into $tools"
+  /usr/bin/python3 -m venv "$tools" &&
+    "$tools/bin/pip" install --quiet --disable-pip-version-check "tritonclient[http]" perf-analyzer ||
+    say "clients could not be installed; their tests will be skipped"
+fi
+if [ -x "$tools/bin/python" ]; then export PHALANX_CLIENTS_PYTHON=$PWD/$tools/bin/python; fi
 if [ -x "$tools/bin/tensorboard" ]; then export PHALANX_TENSORBOARD_PYTHON=$PWD/$tools/bin/python; fi
 
 say "building"
@@ -36,9 +44,9 @@ ctest --preset release "$@"
 
 if [ "$quick" = no ] && [ $# -eq 0 ]; then
   say "AddressSanitizer and UBSan: unit tests, operators, emulated CUDA"
-  build asan unit_tests thread_tests operators_test fuzzers simt_tests emulated_test
+  build asan unit_tests serve_tests thread_tests operators_test fuzzers simt_tests emulated_test gpu_comm_tests
   ctest --preset asan
   say "ThreadSanitizer: what uses threads, emulated CUDA"
-  build tsan thread_tests simt_tests
+  build tsan thread_tests simt_tests gpu_comm_tests
   ctest --preset tsan
 fi

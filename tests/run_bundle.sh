@@ -175,6 +175,8 @@ test_cpu() {
 test_emulated() {
   check emulated.every_operator env PHALANX_TEST_BACKEND="$emulated" "$bin/operators_test" --gtest_brief=1
   check emulated.collectives "$bin/gpu_comm_tests" --gtest_brief=1
+  check emulated.nccl_on_one_rank env PHALANX_TEST_BACKEND="$emulated" PHALANX_TEST_NCCL="$root/lib/libfake_nccl.so" \
+    "$bin/nccl_on_gpu_test" --gtest_brief=1
   check emulated.sums_over_two_ranks "$bin/mpirun" -n 2 "$bin/SumsOnGpusMatchThoseOnTheHost"
   export PHALANX_BACKEND="$emulated"
   check emulated.devices says 'GPU 0: emulated' "$bin/phalanx" devices
@@ -192,6 +194,7 @@ test_gpu() {
   check gpu.two_ranks_share_it says "$learns" train_on_two "$root/configs/fashion_cnn.cfg" $small_fashion --device cuda \
     --output gpu_two
   check gpu.losses_of_two_ranks_are_those_of_one same_on_two_ranks gpu_same small.cfg cuda
+  check gpu.nccl_on_one_rank env PHALANX_TEST_BACKEND="$cuda" "$bin/nccl_on_gpu_test" --gtest_brief=1
   check gpu.predicts_on_two_ranks predicts gpu_fashion cuda
 }
 

@@ -15,7 +15,14 @@ struct Mask {
   std::uint32_t key[2], counter[3];  // the counter of row 0 without its first word
   std::uint32_t threshold;
   float scale;
+  const RandomPlace* place;
 
+  /// To be called before anything is drawn.
+  __device__ void find_place() {
+    if (place == nullptr) return;
+    counter[0] += static_cast<std::uint32_t>(place->first_row);
+    counter[1] += static_cast<std::uint32_t>(place->step);
+  }
   /// philox() of core/rng.hpp: the words of four elements of a row.
   __device__ void draw(std::uint32_t row, std::uint32_t quad, std::uint32_t* words) const {
     std::uint32_t a = quad, b = counter[0] + row, c = counter[1], d = counter[2];
@@ -56,6 +63,7 @@ __global__ void __launch_bounds__(kThreads)
     dropout_in_order_kernel(const T* x, T* y, Rows rows, Mask mask) {
   const std::int64_t first =
       static_cast<std::int64_t>(blockIdx.x) * (kThreads * kQuads) + threadIdx.x;
+  mask.find_place();
   float v[kQuads][4];
 #pragma unroll
   for (int u = 0; u < kQuads; ++u) {
@@ -110,6 +118,7 @@ __global__ void __launch_bounds__(kThreads)
     dropout_in_blocks_kernel(const T* x, T* y, Blocks blocks, Mask mask) {
   const std::int64_t unit = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (unit >= blocks.count) return;
+  mask.find_place();
   auto row = static_cast<std::uint64_t>(unit);
   const std::int64_t b = static_cast<std::int64_t>(blocks.lanes.take(row)) * kWidth;
   const std::int64_t p = static_cast<std::int64_t>(blocks.quads.take(row)) * 4;
@@ -186,7 +195,8 @@ void drop(const char* name, const OpContext& ctx, ConstTensorView x, TensorView 
                    static_cast<std::uint32_t>(ctx.random.seed >> 32)},
                   {c1, c2, c3},
                   threshold,
-                  static_cast<float>(1.0 / (1.0 - ratio))};
+                  static_cast<float>(1.0 / (1.0 - ratio)),
+                  ctx.random_place};
   if (x.type.channel_block == 1)
     drop_in_order(name, ctx, x, y, mask);
   else

@@ -5,7 +5,9 @@
 #include "cli/session.hpp"
 #include "core/text.hpp"
 #include "data/dataset.hpp"
+#include "data/image.hpp"
 #include "data/import.hpp"
+#include "formats/atomic_file.hpp"
 
 namespace phalanx {
 namespace {
@@ -111,6 +113,64 @@ ExitCode data_info_command(MpiRuntime& mpi, Arguments arguments) {
                                   human_bytes(static_cast<std::uint64_t>(dataset.size()) *
                                               (dataset.x_row_bytes() + dataset.y_row_bytes()))));
   }
+  return ExitCode::kDone;
+}
+
+namespace {
+
+/// What a client of the server sends for one table row.
+std::string request_of(const float* values, std::int64_t count) {
+  return fmt::format("{{\"input\": [{}]}}\n",
+                     fmt::join(std::span(values, static_cast<std::size_t>(count)), ", "));
+}
+
+std::string target_of(const DatasetInfo& info, const std::byte* y) {
+  if (info.target == TargetKind::kClass) {
+    const auto label = *reinterpret_cast<const std::int64_t*>(y);
+    return info.class_names.empty() ? fmt::format("class {}", label)
+                                    : info.class_names[static_cast<std::size_t>(label)];
+  }
+  const auto* values = reinterpret_cast<const float*>(y);
+  return fmt::format("{}",
+                     fmt::join(std::span(values, static_cast<std::size_t>(info.targets)), ", "));
+}
+
+}  // namespace
+
+ExitCode data_sample_command(MpiRuntime& mpi, Arguments arguments) {
+  std::string path, split = "test", output;
+  std::int64_t row = 0;
+  OptionTable table("phalanx data sample FILE.h5 --output FILE [options]");
+  table.group("Input and output");
+  table.add("data", &path, "path", "data set").required().positional();
+  table.add("split", &split, "", "part of the data set");
+  table.add("row", &row, "", "its number in the split").at_least(0);
+  table.add("output", &output, "path", "an image becomes a PNG file, a table row a request as JSON")
+      .required();
+  if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
+  if (mpi.rank() != 0) return ExitCode::kDone;
+  Dataset dataset(path, split, 0);
+  const DatasetInfo& info = dataset.info();
+  if (row >= dataset.size())
+    throw ConfigError(
+        fmt::format("row: {} {} has {} rows, found {}", path, split, dataset.size(), row));
+  std::vector<std::byte> x(dataset.x_row_bytes()), y(dataset.y_row_bytes());
+  dataset.read_range(row, row + 1, x.data(), y.data());
+  const bool is_picture = info.kind == SampleKind::kImage && info.x_dtype == DType::kU8 &&
+                          (info.sample[0] == 1 || info.sample[0] == 3);
+  if (is_picture) {
+    write_png(image_of_planes(reinterpret_cast<const std::uint8_t*>(x.data()), info.sample[0],
+                              info.sample[1], info.sample[2]),
+              output);
+  } else if (info.x_dtype == DType::kF32) {
+    write_file_atomically(
+        output, request_of(reinterpret_cast<const float*>(x.data()), info.sample.numel()));
+  } else {
+    throw Unsupported(
+        fmt::format("{}: samples {} are neither pictures nor table rows", path, info.sample.str()));
+  }
+  print_line("sample", output);
+  print_line("target", target_of(info, y.data()));
   return ExitCode::kDone;
 }
 

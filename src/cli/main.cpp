@@ -22,6 +22,7 @@ constexpr Command kCommands[] = {
     {"data import", data_import_command,
      "make a data set (HDF5) from idx, CIFAR-10, image or CSV files"},
     {"data info", data_info_command, "what is in a data set"},
+    {"data sample", data_sample_command, "one row of a data set as a PNG file, or as a request"},
     {"train", train_command, "train a network on all ranks; resumes by itself"},
     {"evaluate", evaluate_command, "loss and accuracy of a checkpoint on a data set, on all ranks"},
     {"predict", predict_command, "predict a whole data set on all ranks, into one file"},
@@ -33,6 +34,10 @@ constexpr Command kCommands[] = {
      "time the sums over ranks against MPI_Allreduce and against a copy"},
     {"bench gpu", bench_gpu_command,
      "time the kernels of a GPU against a copy and against cuBLASLt, and a step of training"},
+    {"key create", key_create_command,
+     "make a key that clients of a server need; it is shown once"},
+    {"key list", key_list_command, "the keys of a file: names, access, models, limits"},
+    {"key revoke", key_revoke_command, "take a key out of a file; running servers notice"},
     {"serve-rank", serve_rank_command, "one rank of a server; started by `phalanx serve`"},
 };
 

@@ -8,18 +8,19 @@
 #include "cli/options.hpp"
 #include "cli/session.hpp"
 #include "core/log.hpp"
+#include "core/text.hpp"
+#include "serve/check.hpp"
 #include "serve/front.hpp"
 #include "serve/rank_server.hpp"
 #include "serve/repository.hpp"
+#include "serve/wire.hpp"
 
 namespace phalanx {
 namespace {
 
-/// How a job of as many ranks on the same hosts is started from here.
-std::vector<std::string> launch_of(const RankLayout& layout, std::int64_t ranks) {
-  if (ranks == 1) return {};
-  std::vector<std::string> words = {"mpirun",          "-n",        fmt::format("{}", ranks),
-                                    "--oversubscribe", "--bind-to", "none"};
+/// mpirun with as many ranks on the same hosts as this job has.
+std::string mpirun_of(const RankLayout& layout, std::int64_t ranks) {
+  const std::string words = fmt::format("mpirun -n {} --oversubscribe --bind-to none", ranks);
   if (layout.nodes == 1) return words;
   std::map<int, std::pair<std::string, int>> on_node;
   for (std::size_t r = 0; r < layout.hosts.size(); ++r) {
@@ -30,7 +31,15 @@ std::vector<std::string> launch_of(const RankLayout& layout, std::int64_t ranks)
   std::string hosts;
   for (const auto& [node, place] : on_node)
     hosts += fmt::format("{}{}:{}", hosts.empty() ? "" : ",", place.first, place.second);
-  words.insert(words.end(), {"--host", hosts});
+  return words + " --host " + hosts;
+}
+
+/// What starts the ranks. mpirun gives its environment to other hosts only where it is told to.
+std::vector<std::string> launch_of(const std::string& text) {
+  std::vector<std::string> words;
+  for (std::string_view word : split_words(text)) words.emplace_back(word);
+  if (!words.empty() && (words[0].ends_with("mpirun") || words[0].ends_with("mpiexec")))
+    for (const char* name : kRankVariables) words.insert(words.end(), {"-x", name});
   return words;
 }
 
@@ -40,6 +49,12 @@ RankLayout layout_of_job(int& argc, char**& argv) {
   MpiRuntime mpi(argc, argv);
   configure_log(LogLevel::kInfo, mpi.rank(), mpi.size());
   return make_rank_layout(mpi);
+}
+
+ExitCode print_check(const ServeCheck& check) {
+  for (const std::string& line : check.lines) fmt::print("{}\n", line);
+  for (const std::string& error : check.errors) log_error("{}", error);
+  return check.errors.empty() ? ExitCode::kDone : ExitCode::kData;
 }
 
 }  // namespace
@@ -56,17 +71,32 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   if (layout.rank != 0) return ExitCode::kDone;
   configure_log(LogLevel::kInfo, 0, 1);
   FrontOptions options;
+  std::string launch;
+  bool is_check = false;
   std::int64_t ranks = layout.size, port = options.http.port, body_mib = 64, arena_mib = 1024,
                most_connections = 4096, per_client = 1024;
   OptionTable table("[mpirun -n N] phalanx serve --repository FOLDER [options]");
   table.group("Models");
   table.add("repository", &options.repository, "path", "made by `phalanx publish`");
   table.add("model", &options.models, "", "loaded at the start; none given: all");
+  table.add("check", &is_check, "",
+            "look at models, digests, keys and certificate, say what is wrong, and end");
   table.group("Network");
   table.add("address", &options.http.address, "", "IP address that is listened on");
   table.add("port", &port, "", "0: any that is free").at_least(0).at_most(65535);
   table.add("certificate", &options.http.certificate, "path", "PEM file; with it TLS 1.3");
   table.add("key", &options.http.key, "path", "PEM file of the certificate's private key");
+  table.add("keys", &options.gate.keys_file, "path",
+            "made by `phalanx key create`; empty: whoever reaches the server may do everything");
+  table
+      .add("requests-per-second", &options.gate.requests_per_second, "",
+           "of a key without a limit of its own, or of an address without a key; 0: no limit")
+      .at_least(0);
+  table.add("burst", &options.gate.burst, "requests", "at once; 0: as many as in a second")
+      .at_least(0);
+  table.add("allow-host", &options.gate.allowed_hosts, "",
+            "name of this server in Host headers, beside its own, localhost and IP addresses; "
+            "*.name: all below; *: any");
   table.add("max-body-mib", &body_mib, "MiB", "longest body of a request").at_least(1);
   table.add("max-connections", &most_connections, "", "at once; beyond, clients get 429")
       .at_least(1);
@@ -87,6 +117,8 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   table.add("triton-metrics", &options.triton_metrics, "",
             "also the metrics nv_inference_*, for boards made for Triton");
   table.group("Ranks");
+  table.add("launch", &launch, "",
+            "what starts the ranks, such as \"srun -n 4\"; none: mpirun, on the hosts of this job");
   table.add("ranks", &ranks, "", "of the group that computes; under mpirun its number").at_least(1);
   table.add("device", &options.ranks.device, "", "where kernels run")
       .choices({"auto", "cpu", "cuda"});
@@ -97,7 +129,10 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
       .add("batch-seconds", &options.ranks.batch_deadline_s, "s",
            "longest computation; a rank that takes longer is taken for hung")
       .above(0);
-  table.add("request-memory-mib", &arena_mib, "MiB", "for requests and answers").at_least(1);
+  table
+      .add("request-memory-mib", &arena_mib, "MiB",
+           "for rows of requests and answers, and as much for bodies")
+      .at_least(1);
   table.group("Set by `phalanx train --then-serve`");
   std::int64_t attached = 0, attached_nodes = 1, announce = -1;
   table.add("attached-ranks", &attached, "", "ranks that come by themselves").at_least(0);
@@ -121,14 +156,18 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   options.http.most_connections = static_cast<std::size_t>(most_connections);
   options.http.most_connections_per_client = static_cast<std::size_t>(per_client);
   options.arena_bytes = static_cast<std::size_t>(arena_mib) << 20;
+  options.http.most_buffered_bytes = options.arena_bytes;
+  if (is_check) return print_check(check_serving(options));
   options.ranks.ranks = static_cast<int>(ranks);
   options.ranks.attached_ranks = static_cast<int>(attached);
   options.announce_descriptor = static_cast<int>(announce);
   if (attached > 0) options.ranks.token = FrontAddress::token_from_environment();
   options.ranks.program = own_program();
-  options.ranks.launch = launch_of(layout, ranks);
+  const bool is_launched = !launch.empty();
+  if (!is_launched && ranks > 1) launch = mpirun_of(layout, ranks);
+  options.ranks.launch = launch_of(launch);
   options.ranks.host = layout.host;
-  options.ranks.spans_hosts = layout.nodes > 1 || attached_nodes > 1;
+  options.ranks.spans_hosts = layout.nodes > 1 || attached_nodes > 1 || is_launched;
   serve_front(options);
   return ExitCode::kDone;
 }

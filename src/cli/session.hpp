@@ -61,7 +61,11 @@ ExitCode bench_gpu_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode devices_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_import_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode data_info_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode data_sample_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode publish_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode key_create_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode key_list_command(MpiRuntime& mpi, Arguments arguments);
+ExitCode key_revoke_command(MpiRuntime& mpi, Arguments arguments);
 ExitCode serve_rank_command(MpiRuntime& mpi, Arguments arguments);
 /// Of the program that runs, for starting it again.
 /// Throws    IoError

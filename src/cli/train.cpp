@@ -78,7 +78,12 @@ void report(const TrainConfig& config, const Session& session, const TrainResult
                fmt::format("{} ({:.0f} samples/s on {} rank{})", human_seconds(result.seconds),
                            result.samples_per_second, session.layout.size,
                            session.layout.size == 1 ? "" : "s"));
-    if (session.layout.size > 1)
+    if (result.graphs.graphs > 0)
+      print_line("CUDA graphs", fmt::format("{} steps launched as a whole, {} graphs",
+                                            result.graphs.launches, result.graphs.graphs));
+    if (session.layout.size > 1 && result.graphs.graphs > 0)
+      print_line("communication", "not timed within CUDA graphs");
+    else if (session.layout.size > 1)
       print_line(
           "communication",
           fmt::format(

@@ -21,6 +21,8 @@ void add_run(OptionTable& table, TrainConfig& c) {
       .choices({"auto", "own", "cublas"});
   table.add("conv", &c.conv, "", "GPU: whose convolutions; auto measures")
       .choices({"auto", "own", "cudnn"});
+  table.add("cuda-graph", &c.cuda_graph, "",
+            "GPU: a step is captured and then launched as a whole, with its sums over ranks");
   table.add("threads", &c.threads, "threads", "OpenMP threads per rank").at_least(1);
   table
       .add("seed", &c.seed, "",

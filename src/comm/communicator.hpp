@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "device/device_graph.hpp"
 #include "tensor/combine.hpp"
 
 namespace phalanx {
@@ -73,6 +74,16 @@ class Communicator {
   /// As stream.synchronize(), the host waits for what was enqueued, but with the deadline for collectives among it.
   /// Throws    CommError, DeviceError.
   virtual void synchronize(Stream& stream) { stream.synchronize(); }
+
+  /// Whether collectives on a stream that is captured become part of its graph. Such a graph is launched by launch(); wait()
+  /// is called within the capture, and nothing of it is measured.
+  virtual bool can_be_captured() const noexcept { return false; }
+  /// As graph->launch(stream), with the deadline for the collectives in it. The communicator empties the graph should it fail,
+  /// for none may outlive what its collectives are of.
+  /// Throws    CommError, DeviceError.
+  virtual void launch(const std::shared_ptr<DeviceGraph>& graph, Stream& stream) {
+    graph->launch(stream);
+  }
 
   /// Zeroed memory for an arena that is reduced or gathered again and again: collectives on slices of it copy nothing where
   /// ranks share memory. Every rank asks for the same sizes in the same order, and gives collectives the same slices.

@@ -152,7 +152,7 @@ void GradientReducer::start(std::size_t bucket, Stream& compute) {
 }
 
 void GradientReducer::mark(std::size_t index, Stream& compute) {
-  if (compute.device().backend == nullptr) return;
+  if (compute.device().backend == nullptr || compute.is_captured()) return;
   while (marks_.size() <= index)
     marks_.push_back(std::make_unique<Event>(compute.device(), Event::Clock::kDevice));
   marks_[index]->record(compute);
@@ -198,7 +198,14 @@ OverlapTimes GradientReducer::finish(Stream& compute) {
   next_ = 0;
   exposed_seconds_ = 0;
   times_ = times;
-  return times;
+  if (compute.is_captured()) forget_times();
+  return times_;
+}
+
+void GradientReducer::forget_times() {
+  finished_.clear();
+  last_step_.assign(ranges_.size(), {});
+  times_ = {};
 }
 
 OverlapTimes GradientReducer::measure() {
@@ -240,6 +247,7 @@ OverlapTimes GradientReducer::gather(TensorView arena, Stream& stream) {
     const RequestTimes t = comm_.wait(request);
     times.communication_seconds += seconds(t.ended - t.begun);
   }
+  if (stream.is_captured()) return {};
   times.exposed_seconds = seconds(Clock::now() - before);
   return times;
 }

@@ -62,7 +62,10 @@ class GradientReducer {
   void ready(std::int64_t end, Stream& compute);
   /// Starts what is left and waits until the whole arena holds the sums. Resets for the next step. On a GPU it is the stream
   /// that waits, and what is returned is what the host saw of it: see measure().
+  /// Within a capture nothing is timed; then all times are 0.
   OverlapTimes finish(Stream& compute);
+  /// In the place of ready() and finish(), for a step whose captured sums were launched again: its times are not known.
+  void forget_times();
   /// The times of the last step, once `compute` was synchronised by the communicator. On a GPU exposed is the time for which
   /// the stream had nothing to do but to wait for sums, by the device's clock. On the CPU it is what finish() returned.
   OverlapTimes measure();

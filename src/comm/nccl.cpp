@@ -19,6 +19,7 @@
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "device/backend.hpp"
+#include "device/device_graph.hpp"
 
 namespace phalanx {
 namespace {
@@ -71,10 +72,10 @@ nccl::Op op_of(ReduceOp op) {
 
 /// What was given to the GPU together.
 struct Work {
-  explicit Work(Device device)
-      : begin(device, Event::Clock::kDevice), end(device, Event::Clock::kDevice) {}
+  Work(Device device, Event::Clock with) : clock(with), begin(device, with), end(device, with) {}
 
-  std::string name;  // of its first call
+  const Event::Clock clock;  // kNone: it was captured, and has no times
+  std::string name;          // of its first call
   Event begin, end;
   std::optional<Clock::time_point> seen;  // to run, by the host
 };
@@ -102,7 +103,7 @@ class NcclCommunicator final : public DeviceCommunicator {
 
   ~NcclCommunicator() override {
     if (comm_ == nullptr) return;
-    if (std::uncaught_exceptions() > exceptions_ || !finalize()) {
+    if (!failure_.empty() || std::uncaught_exceptions() > exceptions_ || !finalize()) {
       abort_nccl();
     } else if (library_->comm_destroy(comm_) != Result::kSuccess) {
       log_error("NCCL did not end cleanly");
@@ -132,6 +133,22 @@ class NcclCommunicator final : public DeviceCommunicator {
     const Clock::time_point now = Clock::now();
     poll();
     measure(now);
+  }
+
+  bool can_be_captured() const noexcept override { return true; }
+
+  /// NCCL may end a communicator only once no graph holds collectives of it, and waits for that.
+  void launch(const std::shared_ptr<DeviceGraph>& graph, Stream& stream) override {
+    in_capture_ = false;
+    poll();
+    std::erase_if(graphs_, [](const auto& known) { return known.expired(); });
+    graphs_.push_back(graph);
+    const std::shared_ptr<Work> work = take_work();
+    work->name = fmt::format("launch #{} of captured collectives", ++launches_);
+    work->begin.record(stream);
+    graph->launch(stream);
+    work->end.record(stream);
+    running_.push_back(work);
   }
 
   void poll() override {
@@ -244,6 +261,8 @@ class NcclCommunicator final : public DeviceCommunicator {
 
   void abort_nccl() noexcept {
     if (comm_ == nullptr) return;
+    for (const std::weak_ptr<DeviceGraph>& known : graphs_)
+      if (const auto graph = known.lock()) graph->reset();
     (void)library_->comm_abort(std::exchange(comm_, nullptr));
   }
 
@@ -258,7 +277,8 @@ class NcclCommunicator final : public DeviceCommunicator {
 
   [[noreturn]] void fail(const std::string& text) {
     failure_ = text;
-    abort_nccl();
+    if (!in_capture_)
+      abort_nccl();  // it would wait for the end of the capture; the destructor does it
     stop(text);
   }
 
@@ -269,7 +289,8 @@ class NcclCommunicator final : public DeviceCommunicator {
   }
 
   void forget_ended() {
-    while (!running_.empty() && running_.front()->end.is_past()) running_.pop_front();
+    while (!in_capture_ && !running_.empty() && running_.front()->end.is_past())
+      running_.pop_front();
   }
 
   /// The deadline is for what the GPU is in, not for what is before it in the caller's stream.
@@ -302,11 +323,12 @@ class NcclCommunicator final : public DeviceCommunicator {
   }
 
   void launch(std::vector<DeviceCall> calls) {
+    in_capture_ = calls.front().stream->is_captured();
     const std::shared_ptr<Work> work = take_work();
     work->name = calls.front().str();
     is_ready_.record(*calls.front().stream);
-    is_ready_.hold(stream_);
-    work->begin.record(stream_);
+    is_ready_.hold(stream_);  // which joins the capture if there is one
+    if (!in_capture_) work->begin.record(stream_);
     const Clock::time_point begun = Clock::now();
     Result first = library_->group_start();
     if (is_fine(first)) {
@@ -323,7 +345,7 @@ class NcclCommunicator final : public DeviceCommunicator {
       pause(look);
     }
     work->end.record(stream_);
-    running_.push_back(work);
+    if (!in_capture_) running_.push_back(work);
     for (const DeviceCall& call : calls) started_[call.number].work = work;
     poll();
   }
@@ -396,9 +418,10 @@ class NcclCommunicator final : public DeviceCommunicator {
   /// One that nobody refers to any more, for its events are costly to make.
   std::shared_ptr<Work> take_work() {
     forget_ended();
-    const auto idle =
-        std::ranges::find_if(works_, [](const auto& work) { return work.use_count() == 1; });
-    if (idle == works_.end()) return works_.emplace_back(std::make_shared<Work>(device()));
+    const Event::Clock clock = in_capture_ ? Event::Clock::kNone : Event::Clock::kDevice;
+    const auto idle = std::ranges::find_if(
+        works_, [&](const auto& work) { return work.use_count() == 1 && work->clock == clock; });
+    if (idle == works_.end()) return works_.emplace_back(std::make_shared<Work>(device(), clock));
     (*idle)->seen.reset();
     return *idle;
   }
@@ -412,7 +435,7 @@ class NcclCommunicator final : public DeviceCommunicator {
     started_.erase(found);
     work->end.hold(*stream);
     if (waited_.size() == kMostUnmeasured) waited_.pop_front();
-    waited_.push_back({number, work, queued});
+    if (work->clock != Event::Clock::kNone) waited_.push_back({number, work, queued});
     const Clock::time_point now = Clock::now();
     return {queued, now, now};
   }
@@ -454,6 +477,9 @@ class NcclCommunicator final : public DeviceCommunicator {
   int exceptions_ = std::uncaught_exceptions();
   bool in_group_ = false;
   int group_operations_ = 0;
+  bool in_capture_ = false;                         // what was launched last
+  std::vector<std::weak_ptr<DeviceGraph>> graphs_;  // that were launched
+  std::uint64_t launches_ = 0;
   std::vector<DeviceCall> group_;
   std::vector<std::shared_ptr<Work>> works_;   // all there are
   std::deque<std::shared_ptr<Work>> running_;  // on the GPU, in its order

@@ -113,4 +113,13 @@ void append_planes(const Image& image, std::vector<std::byte>& planes) {
       planes.push_back(std::byte{image.pixels[i]});
 }
 
+Image image_of_planes(const std::uint8_t* planes, std::int64_t channels, std::int64_t height,
+                      std::int64_t width) {
+  Image image{height, width, channels, {}};
+  const std::int64_t plane = height * width;
+  for (std::int64_t i = 0; i < plane; ++i)
+    for (std::int64_t c = 0; c < channels; ++c) image.pixels.push_back(planes[c * plane + i]);
+  return image;
+}
+
 }  // namespace phalanx

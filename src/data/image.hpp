@@ -32,6 +32,10 @@ inline constexpr std::int64_t kMostImageBytes = std::int64_t{1} << 28;
 ///           value, and sizes beyond kMostImageBytes.
 Image decode_image(std::span<const std::byte> bytes, const std::string& name);
 
+/// Writes a PNG file.
+/// Throws    IoError naming path and reason.
+void write_png(const Image& image, const std::string& path);
+
 /// Grey to RGB by repetition, RGB to grey by 0.299 R + 0.587 G + 0.114 B.
 Image with_channels(const Image& image, std::int64_t channels);
 
@@ -39,6 +43,10 @@ Image with_channels(const Image& image, std::int64_t channels);
 /// so that every pixel counts.
 /// Throws    InvalidArgument for a size that is not positive.
 Image resized(const Image& image, std::int64_t height, std::int64_t width);
+
+/// From pixels as [channels, height, width], channels 1 or 3.
+Image image_of_planes(const std::uint8_t* planes, std::int64_t channels, std::int64_t height,
+                      std::int64_t width);
 
 /// Appends the pixels as [channels, height, width].
 void append_planes(const Image& image, std::vector<std::byte>& planes);

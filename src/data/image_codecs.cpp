@@ -179,4 +179,14 @@ Image decode_png(std::span<const std::byte> bytes, const std::string& name) {
   return image;
 }
 
+void write_png(const Image& image, const std::string& path) {
+  png_image png{};
+  png.version = PNG_IMAGE_VERSION;
+  png.width = static_cast<png_uint_32>(image.width);
+  png.height = static_cast<png_uint_32>(image.height);
+  png.format = image.channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;
+  if (png_image_write_to_file(&png, path.c_str(), 0, image.pixels.data(), 0, nullptr) == 0)
+    throw IoError(fmt::format("cannot write {}: {}", path, png.message));
+}
+
 }  // namespace phalanx

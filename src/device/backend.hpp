@@ -60,11 +60,12 @@ struct BackendOptions {
   bool tf32 = false;  ///< products of f32 with 10 bits of mantissa, by tensor cores; sums stay f32
 };
 
-/// What a step may not exceed.
+/// What a step may not exceed, in memory of the device.
 struct StepLimits {
   float samples = 1;     ///< of the global batch
   float loss_limit = 0;  ///< of the mean loss
   float clip_norm = 0;   ///< of the gradients; 0: none
+  float padding = 0;
 };
 
 /// What became of a step, in memory of the device.
@@ -87,7 +88,7 @@ using Candidate = std::function<void(BackendStream& stream)>;
 class DeviceBackend {
  public:
   /// Changes with every member of this class or of the kernels' table.
-  static constexpr int kVersion = 4;
+  static constexpr int kVersion = 5;
   virtual ~DeviceBackend() = default;
 
   /// GPUs that this process sees; 0 without a driver.
@@ -115,6 +116,18 @@ class DeviceBackend {
   virtual bool is_past(void* event) = 0;  ///< whether what was recorded last is done; never waits
   /// Of two timed events that are past.
   virtual double seconds_between(void* begin, void* end) = 0;
+
+  // A graph is what was enqueued while a stream was captured; nothing of that has run. Streams that wait for an event recorded
+  // in the capture join it, until the captured stream has waited for all they were given. Addresses and arguments are those of
+  // the capture, so what changes lies in device memory or in pinned memory that a copy reads. Within a capture its thread waits
+  // for nothing, asks for nothing that has to have run, and neither takes nor frees memory.
+
+  virtual void begin_capture(void* stream) = 0;
+  /// By the same thread.
+  virtual void* end_capture(void* stream) = 0;
+  /// One after the other, and not before what the same graph was launched for last is done.
+  virtual void launch_graph(void* graph, void* stream) = 0;
+  virtual void destroy_graph(void* graph) noexcept = 0;  ///< once what was launched is done
 
   /// In the order of the stream, in which it is freed as well.
   virtual std::byte* allocate(std::size_t size_bytes, void* stream) = 0;
@@ -151,7 +164,7 @@ class DeviceBackend {
                            double* sums, void* stream) = 0;
 
   /// Decides about a step without asking the host: see StepVerdict. `sums`: of sum_squares, `count` of them.
-  virtual void judge_step(const StepLimits& limits, const double* sums, std::int64_t count,
+  virtual void judge_step(const StepLimits* limits, const double* sums, std::int64_t count,
                           const float* loss, StepVerdict* verdict, void* stream) = 0;
 
   /// The operator's kernels, a `const DeviceKernels*` of op/op.hpp; null: it has none here.

@@ -22,12 +22,17 @@ class Stream {
   void synchronize();
   /// Whether it would return at once.
   bool is_done() const;
+  /// Whether what is enqueued becomes part of a DeviceGraph and does not run now.
+  bool is_captured() const noexcept { return is_captured_; }
   /// Of the backend, for kernels; null on the CPU.
   void* handle() const noexcept { return handle_; }
 
  private:
+  friend class DeviceGraph;
+
   Device device_;
   void* handle_ = nullptr;
+  bool is_captured_ = false;
 };
 
 /// A place in a stream that other streams of the same device can wait for. On the CPU there is nothing to wait for.

@@ -174,7 +174,8 @@ void Executor::run(const RunOptions& options) {
           .state = step.state.get(),
           .random = options.random,
           .accumulate = node.accumulate | (options.accumulate ? step.parameter_gradients : 0u),
-          .parameter_version = options.parameter_version};
+          .parameter_version = options.parameter_version,
+          .random_place = options.random_place};
       ctx.random.node = node.random_index;
       const bool is_timed = !seconds_.empty() || options.on_node_done;
       const auto begin =

@@ -93,6 +93,7 @@ class Plan {
 /// What changes from run to run.
 struct RunOptions {
   RandomState random;
+  const RandomPlace* random_place = nullptr;  ///< see OpContext
   bool accumulate = false;  ///< add to the gradients instead of overwriting them; not with shards
   std::uint64_t parameter_version = 0;  ///< see OpContext
   /// Called after a step from which on more gradients are final, with the number of final elements of the arena.

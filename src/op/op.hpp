@@ -26,6 +26,12 @@ struct RandomState {
   std::uint32_t node = 0;       ///< distinguishes the random nodes of a graph
 };
 
+/// What a kernel adds to step and first_row of a RandomState. It lies in memory of the device: a captured kernel has fixed
+/// arguments and still draws anew each time.
+struct RandomPlace {
+  std::uint64_t step = 0, first_row = 0;
+};
+
 /// What a kernel made once, when it was planned, to be run many times: primitives, packed weights. Not thread-safe.
 class OpState {
  public:
@@ -45,6 +51,7 @@ struct OpContext {
   std::uint32_t accumulate = 0;
   /// Changes whenever parameters may have changed; kernels that keep packed weights repack then.
   std::uint64_t parameter_version = 0;
+  const RandomPlace* random_place = nullptr;  ///< null: zeros; on the CPU always
 
   bool adds_to(std::size_t output) const noexcept { return (accumulate >> output & 1u) != 0; }
 };

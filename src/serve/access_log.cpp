@@ -36,9 +36,10 @@ void AccessLog::write(const HttpRecord& r) {
       fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms, json_text(r.client), r.status);
   if (r.exchange != nullptr) {
     const HttpExchange& x = *r.exchange;
-    constexpr std::size_t kLongest = 200;
+    constexpr std::size_t kLongest = 200, kLongestMethod = 16;
     line +=
-        fmt::format(R"(,"method":{},"path":{},"request_id":{})", json_text(x.head().method),
+        fmt::format(R"(,"method":{},"path":{},"request_id":{})",
+                    json_text(x.head().method.substr(0, kLongestMethod)),
                     json_text(x.head().path.substr(0, kLongest)), json_text(x.head().request_id));
     if (!x.user.empty()) line += ",\"key\":" + json_text(x.user);
     if (!x.model.empty())
@@ -50,11 +51,16 @@ void AccessLog::write(const HttpRecord& r) {
   line += fmt::format(R"(,"received_bytes":{},"sent_bytes":{},"us":{:.0f}}})", r.received_bytes,
                       r.sent_bytes, r.seconds * 1e6);
   line += '\n';
-  std::fwrite(line.data(), 1, line.size(), file_.get());
+  waiting_ += line;
+  constexpr std::size_t kMost = std::size_t{64} << 10;
+  if (waiting_.size() >= kMost) flush();
 }
 
 void AccessLog::flush() {
-  if (file_) std::fflush(file_.get());
+  if (!file_ || waiting_.empty()) return;
+  std::fwrite(waiting_.data(), 1, waiting_.size(), file_.get());
+  std::fflush(file_.get());
+  waiting_.clear();
 }
 
 }  // namespace phalanx

@@ -17,6 +17,7 @@ class AccessLog {
   explicit AccessLog(const std::string& path);
 
   void write(const HttpRecord& record);
+  /// Lines get out whole, and here at the latest: others write into the same stream.
   void flush();
 
  private:
@@ -24,6 +25,7 @@ class AccessLog {
     void operator()(std::FILE* file) const noexcept;
   };
   std::unique_ptr<std::FILE, Close> file_;
+  std::string waiting_;
 };
 
 }  // namespace phalanx

@@ -29,7 +29,7 @@ BatchDecision decide_batch(const ModelConfig& config, const QueueView& queue) {
   if (!queue.rank_is_idle) return {0, delay};
   const nanoseconds left = delay - queue.oldest_wait;
   const double expected = queue.rows_per_second * std::chrono::duration<double>(left).count();
-  if (left <= nanoseconds::zero() || expected < 1) return {queue.rows, {}};
+  if (left <= nanoseconds::zero() || expected < 1 || queue.utilisation < 1) return {queue.rows, {}};
   return {0, left};
 }
 

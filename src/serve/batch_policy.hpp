@@ -14,6 +14,7 @@ struct QueueView {
   std::chrono::nanoseconds oldest_wait{};   ///< of the request that came first
   double rows_per_second = 0;               ///< that arrive, smoothed
   std::chrono::nanoseconds service_time{};  ///< of a batch, smoothed
+  double utilisation = 1;                   ///< of the ranks, if every row were a batch of its own
   bool rank_is_idle = false;                ///< false: the batch would wait behind one that runs
 };
 
@@ -25,7 +26,8 @@ struct BatchDecision {
 
 /// Dynamic batching. A full batch goes at once, and so does the largest preferred size that is there. Behind a batch that
 /// still runs nothing else is sent: waiting costs nothing there. To an idle rank a smaller batch goes when its first request
-/// has waited for the delay, or when nobody else is to be expected in what is left of it. The delay is max_queue_delay_us, and
+/// has waited for the delay, or when waiting would not pay: nobody else is to be expected in what is left of it, or the ranks
+/// would keep up with rows one by one. The delay is max_queue_delay_us, and
 /// less where it would make answers miss target_p99_ms: at most  target - 2 * service_time.
 BatchDecision decide_batch(const ModelConfig& config, const QueueView& queue);
 

@@ -19,6 +19,13 @@ namespace {
 constexpr int kMostOutstanding = 2;
 constexpr double kSmoothing = 0.2;  // share of the newest observation
 
+/// Requests of one batch do not answer for each other.
+bool is_finite(const Inference& i, std::size_t row_outputs) {
+  const auto* values = reinterpret_cast<const float*>(i.output->data());
+  return std::all_of(values, values + static_cast<std::size_t>(i.rows) * row_outputs,
+                     [](float v) { return std::isfinite(v); });
+}
+
 std::uint64_t count_ns(ServeClock::duration d) {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<nanoseconds>(d).count());
 }
@@ -82,14 +89,20 @@ void Dispatcher::refuse_all(const std::string& why) {
   }
 }
 
+/// Takes the first request away if nobody waits for it any more.
+bool Dispatcher::drop_first_if_dead(ModelQueue& queue, std::deque<InferencePtr>& requests,
+                                    ServeClock::time_point now) {
+  const InferencePtr first = requests.front();
+  if (!first->is_cancelled && now < first->deadline) return false;
+  requests.pop_front();
+  queue.rows_ -= first->rows;
+  if (!first->is_cancelled) first->finish(503, "the request waited until its deadline", 1);
+  return true;
+}
+
 void Dispatcher::drop_dead(ModelQueue& queue, ServeClock::time_point now) {
   for (auto& [priority, requests] : queue.by_priority_)
-    while (!requests.empty()) {
-      const InferencePtr first = requests.front();
-      if (!first->is_cancelled && now < first->deadline) break;
-      requests.pop_front();
-      queue.rows_ -= first->rows;
-      if (!first->is_cancelled) first->finish(503, "the request waited until its deadline", 1);
+    while (!requests.empty() && drop_first_if_dead(queue, requests, now)) {
     }
   std::erase_if(queue.by_priority_, [](const auto& level) { return level.second.empty(); });
 }
@@ -146,6 +159,7 @@ bool Dispatcher::dispatch_one(ServeClock::time_point now, nanoseconds& wait) {
                                       .oldest_wait = now - oldest,
                                       .rows_per_second = queue->rows_per_second_,
                                       .service_time = service_time(*queue, queue->rows_),
+                                      .utilisation = utilisation(*queue),
                                       .rank_is_idle = is_idle});
     if (decision.rows == 0 && is_idle) wait = std::min(wait, decision.wait);
     if (decision.rows == 0 || oldest >= oldest_of_all) continue;
@@ -167,6 +181,7 @@ void Dispatcher::send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep
   for (auto level = queue.by_priority_.begin(); level != queue.by_priority_.end();) {
     std::deque<InferencePtr>& requests = level->second;
     while (!requests.empty()) {
+      if (drop_first_if_dead(queue, requests, now)) continue;
       const InferencePtr& r = requests.front();
       if (!batch.empty() && rows + r->rows > most_rows) break;
       rows += r->rows;
@@ -183,6 +198,7 @@ void Dispatcher::send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep
     if (!requests.empty()) break;
     level = queue.by_priority_.erase(level);
   }
+  if (batch.empty()) return;
   queue.rows_ -= rows;
   queue.running_rows_ += rows;
   auto& free_at = ranks_[static_cast<std::size_t>(rank)].free_at;
@@ -213,10 +229,17 @@ void Dispatcher::answered(ModelQueue& queue, const std::vector<InferencePtr>& ba
       r->finish(503, "a rank was lost while it computed the answer", 1);
     else if (!result.error.empty())
       r->finish(500, "the model could not compute the answer");
+    else if (!is_finite(*r, queue.row_outputs_))
+      r->finish(500, "the model's answer to these values is not a finite number");
     else
       r->finish(200);
   }
   if (!result.is_lost) pump();
+}
+
+double Dispatcher::utilisation(const ModelQueue& queue) const {
+  const double one = std::chrono::duration<double>(service_time(queue, 1)).count();
+  return queue.rows_per_second_ * one / static_cast<double>(group_.ranks().size());
 }
 
 nanoseconds Dispatcher::service_time(const ModelQueue& queue, std::int64_t rows) {

@@ -76,12 +76,15 @@ class Dispatcher {
     ServeClock::time_point free_at;  ///< expected
   };
   bool dispatch_one(ServeClock::time_point now, std::chrono::nanoseconds& wait);
-  void drop_dead(ModelQueue& queue, ServeClock::time_point now);
+  static bool drop_first_if_dead(ModelQueue& queue, std::deque<InferencePtr>& requests,
+                                 ServeClock::time_point now);
+  static void drop_dead(ModelQueue& queue, ServeClock::time_point now);
   int choose_rank(ServeClock::time_point now, bool& is_idle);
   void send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep, int rank,
             std::int64_t most_rows, ServeClock::time_point now);
   void answered(ModelQueue& queue, const std::vector<InferencePtr>& batch, std::int64_t rows,
                 const BatchResult& result);
+  double utilisation(const ModelQueue& queue) const;
   static std::chrono::nanoseconds service_time(const ModelQueue& queue, std::int64_t rows);
 
   SharedArena& arena_;

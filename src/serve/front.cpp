@@ -8,17 +8,20 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <exception>
 #include <numeric>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "serve/access_log.hpp"
+#include "serve/gate.hpp"
 #include "serve/http_stats.hpp"
 #include "serve/inference_service.hpp"
 #include "serve/protocol/dashboard.hpp"
 #include "serve/protocol/health.hpp"
 #include "serve/protocol/metrics.hpp"
+#include "serve/protocol/open_inference.hpp"
 #include "serve/protocol/openapi.hpp"
 #include "serve/protocol/predict.hpp"
 #include "serve/protocol/status.hpp"
@@ -33,6 +36,7 @@ class Front {
   explicit Front(const FrontOptions& options)
       : options_(options),
         log_(options.access_log),
+        gate_(options.gate),
         arena_(options.arena_bytes),
         group_(io_, arena_, options.ranks,
                {.on_up = [this] { ranks_are_up(); },
@@ -49,6 +53,8 @@ class Front {
         clock_(io_) {
     router_.add(health_routes([this] { return is_ready(); }));
     router_.add(predict_routes(service_));
+    router_.add(open_inference_routes(
+        service_, [this] { return is_ready(); }, options.http.most_body_bytes));
     router_.add(metrics_routes(view(), options_.triton_metrics));
     router_.add(status_routes(view()));
     router_.add(openapi_routes(router_, PHALANX_VERSION));
@@ -57,6 +63,8 @@ class Front {
 
   void run() {
     ::signal(SIGPIPE, SIG_IGN);
+    if (gate_.is_open())
+      log_warning("no --keys are given: whoever reaches the server may use and change its models");
     http_.start();
     group_.start();
     announce();
@@ -90,8 +98,16 @@ class Front {
   }
 
   Awaitable<HttpResponse> handle(HttpExchange& exchange) {
-    const Router::Match match = router_.find(exchange.head());
-    exchange.route = match.route->pattern;
+    Router::Match match;
+    std::exception_ptr unknown;
+    try {
+      match = router_.find(exchange.head());
+      exchange.route = match.route->pattern;
+    } catch (const Refusal&) {
+      unknown = std::current_exception();
+    }
+    gate_.admit(exchange, unknown ? Access::kInfer : match.route->access, match.values);
+    if (unknown) std::rethrow_exception(unknown);
     co_return co_await match.route->handle(exchange, match.values);
   }
 
@@ -181,6 +197,7 @@ class Front {
     clock_.async_wait([this](auto error) {
       if (error) return;
       log_.flush();
+      gate_.refresh();
       if (is_draining_ && go_on_draining()) return;
       tick();
     });
@@ -212,6 +229,7 @@ class Front {
   HttpStats stats_;
   net::io_context io_{1};
   AccessLog log_;
+  Gate gate_;
   SharedArena arena_;
   RankGroup group_;
   Dispatcher dispatcher_;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "serve/gate.hpp"
 #include "serve/http.hpp"
 #include "serve/rank_group.hpp"
 
@@ -13,6 +14,7 @@ struct FrontOptions {
   std::string repository;           ///< empty: none, for attached ranks that hold a model
   std::vector<std::string> models;  ///< loaded at the start; empty: all
   HttpServerOptions http;
+  GateOptions gate;
   RankGroupOptions ranks;
   std::size_t arena_bytes = std::size_t{1} << 30;  ///< for requests and answers
   double drain_seconds = 30;                       ///< after SIGTERM: for requests that wait or run

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,28 +11,13 @@
 #include <vector>
 
 #include "serve/asio.hpp"
+#include "serve/http_head.hpp"
 #include "serve/inference.hpp"
 #include "serve/shared_arena.hpp"
 
 namespace phalanx {
 
-/// The head of a request, checked: what a handler sees before a byte of the body is read.
-struct HttpHead {
-  std::string method;
-  std::string path;                   ///< percent escapes decoded once, without the query
-  std::vector<std::string> segments;  ///< of the path, decoded; "/v2/models" has two
-  std::vector<std::pair<std::string, std::string>> query;
-  std::vector<std::pair<std::string, std::string>> headers;  ///< names in lower case
-  std::optional<std::uint64_t> content_length;
-  bool is_chunked = false;
-  bool keep_alive = true;
-  std::string client;      ///< address
-  std::string request_id;  ///< of the client (x-request-id, if it is harmless), or ours
-
-  /// Value of the first header of this name, which is lower case; empty if there is none.
-  std::string_view header(std::string_view name) const noexcept;
-  std::string_view query_value(std::string_view name) const noexcept;
-};
+struct ApiKey;
 
 struct HttpResponse {
   int status = 200;
@@ -73,6 +57,11 @@ class HttpExchange {
   std::int64_t rows = 0, batch_rows = 0;
   std::uint64_t queue_ns = 0, compute_ns = 0;
 
+  /// That the request came with; null where the server takes requests without.
+  std::shared_ptr<const ApiKey> key;
+  /// Whether the key may see a model. From others it is hidden: they get what they would get if there were none, also in lists.
+  bool may_see(std::string_view model_name) const noexcept;
+
  private:
   HttpHead head_;
 };
@@ -86,9 +75,10 @@ struct HttpServerOptions {
   std::size_t most_connections = 4096;
   std::size_t most_connections_per_client = 1024;
   std::size_t most_body_bytes = std::size_t{64} << 20;
-  double idle_seconds = 60;    ///< between requests
-  double header_seconds = 10;  ///< for a whole head
-  double body_seconds = 30;    ///< for a whole body
+  std::size_t most_buffered_bytes = std::size_t{1} << 30;  ///< bodies in memory, of all connections
+  double idle_seconds = 60;                                ///< between requests
+  double header_seconds = 10;                              ///< for a whole head
+  double body_seconds = 30;                                ///< for a whole body
 };
 
 /// What is told of every request that was answered.
@@ -126,6 +116,9 @@ class HttpServer {
   class State;
   std::shared_ptr<State> state_;
 };
+
+/// Throws    ConfigError for a certificate or key that cannot be used, or is no longer valid.
+void check_certificate(const HttpServerOptions& options);
 
 /// The text as a JSON string, quotes included; what is no UTF-8 becomes U+FFFD.
 std::string json_text(std::string_view text);

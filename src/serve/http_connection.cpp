@@ -13,6 +13,7 @@
 
 #include "core/error.hpp"
 #include "core/log.hpp"
+#include "core/text.hpp"
 #include "serve/http_head.hpp"
 
 namespace phalanx {
@@ -80,38 +81,35 @@ class Wire {
 template <class Stream>
 class Exchange final : public HttpExchange {
  public:
-  Exchange(HttpHead head, Wire<Stream>& wire, std::size_t most_body_bytes)
-      : HttpExchange(std::move(head)), wire_(wire), most_body_bytes_(most_body_bytes) {
+  Exchange(HttpHead head, Wire<Stream>& wire, HttpConnectionOwner& owner)
+      : HttpExchange(std::move(head)), wire_(wire), owner_(owner) {
     left_ = this->head().content_length.value_or(0);
     if (left_ == 0 && !this->head().is_chunked) body_is_read();
   }
+  ~Exchange() override { owner_.let_go(held_bytes_); }
 
   bool is_read() const noexcept { return is_read_; }
 
   Awaitable<std::string> read_text(std::size_t most_bytes) override {
-    most_bytes = std::min(most_bytes, most_body_bytes_);
+    most_bytes = std::min(most_bytes, owner_.options().most_body_bytes);
+    const std::string coding = lower_case(head().header("content-encoding"));
+    const bool is_compressed = !coding.empty() && coding != "identity";
+    if (is_compressed && coding != "gzip" && coding != "deflate")
+      throw Refusal(415, "content encodings are gzip, deflate and identity");
+    if (!head().is_chunked) check_size(left_, most_bytes);
     co_await welcome_body();
     std::string body;
     if (head().is_chunked) {
       body = co_await read_chunks(most_bytes);
     } else {
-      check_size(left_, most_bytes);
-      // Memory is taken as bytes arrive, whatever length was promised.
-      constexpr std::uint64_t kPiece = std::uint64_t{256} << 10;
-      while (left_ > 0) {
-        const std::uint64_t piece = std::min(left_, kPiece);
-        const std::size_t had = body.size();
-        body.resize(had + piece);
-        co_await wire_.read_exactly(std::as_writable_bytes(std::span(body)).subspan(had));
-        left_ -= piece;
-      }
+      co_await append(body, left_);
+      left_ = 0;
     }
     body_is_read();
-    const std::string_view coding = head().header("content-encoding");
-    if (coding.empty() || coding == "identity") co_return body;
-    if (coding != "gzip" && coding != "deflate")
-      throw Refusal(415, "content encodings are gzip, deflate and identity");
-    co_return inflate_body(body, most_bytes);
+    if (!is_compressed) co_return body;
+    std::string inflated = inflate_body(body, most_bytes);
+    hold(inflated.size());
+    co_return inflated;
   }
 
   Awaitable<void> read_into(std::span<std::byte> to) override {
@@ -139,6 +137,25 @@ class Exchange final : public HttpExchange {
   void body_is_read() {
     is_read_ = true;
     wire_.deadline = ServeClock::time_point::max();
+  }
+
+  void hold(std::uint64_t bytes) {
+    owner_.hold(bytes);
+    held_bytes_ += bytes;
+  }
+
+  /// Memory is taken as bytes arrive, whatever length was promised.
+  Awaitable<void> append(std::string& body, std::uint64_t size) {
+    constexpr std::uint64_t kLeast = std::uint64_t{4} << 10, kMost = std::uint64_t{256} << 10;
+    while (size > 0) {
+      const std::uint64_t piece =
+          std::min(size, std::clamp<std::uint64_t>(body.size(), kLeast, kMost));
+      hold(piece);
+      const std::size_t had = body.size();
+      body.resize(had + piece);
+      co_await wire_.read_exactly(std::as_writable_bytes(std::span(body)).subspan(had));
+      size -= piece;
+    }
   }
 
   static void check_size(std::uint64_t size, std::size_t most_bytes) {
@@ -180,16 +197,14 @@ class Exchange final : public HttpExchange {
       if (chunk > kMostChunks)
         throw Refusal(413, fmt::format("the body has more than {} chunks", kMostChunks));
       const std::string line = co_await read_line();
-      const std::string digits = line.substr(0, line.find_first_of("; \t"));
+      const std::string digits(trim(std::string_view(line).substr(0, line.find(';'))));
       if (digits.empty() || digits.size() > 15 ||
           digits.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
         throw Refusal(400, "the size of a chunk is malformed");
       const std::uint64_t size = std::stoull(digits, nullptr, 16);
       if (size == 0) break;
       check_size(body.size() + size, most_bytes);
-      const std::size_t had = body.size();
-      body.resize(had + size);
-      co_await wire_.read_exactly(std::as_writable_bytes(std::span(body)).subspan(had));
+      co_await append(body, size);
       const std::string behind = co_await read_line();
       if (!behind.empty()) throw Refusal(400, "a chunk is longer than it says");
     }
@@ -216,8 +231,8 @@ class Exchange final : public HttpExchange {
   }
 
   Wire<Stream>& wire_;
-  std::size_t most_body_bytes_;
-  std::uint64_t left_ = 0;
+  HttpConnectionOwner& owner_;
+  std::uint64_t left_ = 0, held_bytes_ = 0;
   bool is_read_ = false, is_welcome_ = false;
   std::shared_ptr<std::function<void()>> client_gone_;
 };
@@ -263,11 +278,28 @@ class Connection final : public HttpConnection,
       co_await handshake();
       while (co_await serve_one()) {
       }
+      co_await linger();
     } catch (const ConnectionEnded&) {
     } catch (const Refusal&) {  // late before anything was asked
     } catch (const std::exception& e) {
       log_warning("a connection ended: {}", e.what());
     }
+  }
+
+  /// Closing a socket while the client still sends tears the answer from it, which says why nobody reads on. So for a short
+  /// time what it sends is thrown away.
+  Awaitable<void> linger() {
+    constexpr double kSeconds = 1;
+    constexpr std::size_t kMostBytes = std::size_t{16} << 20;
+    Tcp::socket& socket = socket_of(wire_.stream);
+    error_code error;
+    socket.shutdown(Tcp::socket::shutdown_send, error);
+    if (wire_.is_late || !std::exchange(is_unread_, false)) co_return;
+    wire_.allow(kSeconds);
+    wire_.ahead.assign(std::size_t{16} << 10, '\0');
+    for (std::size_t thrown = 0; !error && thrown < kMostBytes;)
+      thrown += co_await socket.async_read_some(net::buffer(wire_.ahead),
+                                                net::redirect_error(net::use_awaitable, error));
   }
 
   Awaitable<void> handshake() {
@@ -297,8 +329,7 @@ class Connection final : public HttpConnection,
       head.client = client_;
       if (head.request_id.empty()) head.request_id = fmt::format("{:016x}", next_id());
       wire_.allow(owner_.options().body_seconds);
-      exchange = std::make_unique<Exchange<Stream>>(std::move(head), wire_,
-                                                    owner_.options().most_body_bytes);
+      exchange = std::make_unique<Exchange<Stream>>(std::move(head), wire_, owner_);
       response = co_await answer(*exchange);
       keep_alive = exchange->head().keep_alive && exchange->is_read() && !owner_.is_stopping();
     } catch (const Refusal& e) {
@@ -317,19 +348,13 @@ class Connection final : public HttpConnection,
                      .sent_bytes = sent,
                      .seconds = std::chrono::duration<double>(ServeClock::now() - begin).count()});
     is_busy_ = false;
+    is_unread_ = !exchange || !exchange->is_read();
     co_return keep_alive && !wire_.is_late;
   }
 
   Awaitable<HttpHead> read_head() {
     std::size_t end = 0;
-    while ((end = wire_.ahead.find("\r\n\r\n")) == std::string::npos) {
-      if (wire_.ahead.size() > kMostHeadBytes)
-        throw Refusal(431, fmt::format("the head is longer than {} bytes", kMostHeadBytes));
-      co_await wire_.read_more();
-    }
-    end += 4;
-    if (end > kMostHeadBytes)
-      throw Refusal(431, fmt::format("the head is longer than {} bytes", kMostHeadBytes));
+    while ((end = find_head_end(wire_.ahead)) == std::string::npos) co_await wire_.read_more();
     HttpHead head = parse_http_head(std::string_view(wire_.ahead).substr(0, end));
     wire_.ahead.erase(0, end);
     co_return head;
@@ -344,10 +369,10 @@ class Connection final : public HttpConnection,
     } catch (const ConnectionEnded&) {
       throw;
     } catch (const OutOfMemory& e) {
-      log_warning("{} {}: {}", exchange.head().method, exchange.head().path, e.what());
+      log_warning("{} {}: {}", exchange.head().method, json_text(exchange.head().path), e.what());
       response = error_response(503, "the server has no memory for this request now", 1);
     } catch (const std::exception& e) {
-      log_error("{} {}: {}", exchange.head().method, exchange.head().path, e.what());
+      log_error("{} {}: {}", exchange.head().method, json_text(exchange.head().path), e.what());
       response = error_response(500, "internal error; the server's log has more");
     }
     exchange.stop_watching();
@@ -391,6 +416,7 @@ class Connection final : public HttpConnection,
   HttpConnectionOwner& owner_;
   Wire<Stream> wire_;
   bool is_busy_ = false;
+  bool is_unread_ = false;  // the client may still be sending what nobody reads
 };
 
 }  // namespace
@@ -402,6 +428,11 @@ std::shared_ptr<HttpConnection> make_http_connection(Tcp::socket socket, net::ss
     return std::make_shared<Connection<Tcp::socket>>(std::move(client), owner, std::move(socket));
   return std::make_shared<Connection<net::ssl::stream<Tcp::socket>>>(std::move(client), owner,
                                                                      std::move(socket), *tls);
+}
+
+bool HttpExchange::is_plain() const noexcept {
+  const std::string_view coding = head_.header("content-encoding");
+  return head_.content_length && !head_.is_chunked && (coding.empty() || coding == "identity");
 }
 
 HttpResponse error_response(int status, std::string_view text, int retry_after_s) {

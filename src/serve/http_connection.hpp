@@ -33,6 +33,10 @@ class HttpConnectionOwner {
   virtual const HttpServerOptions& options() const noexcept = 0;
   virtual const HttpHandler& handler() const noexcept = 0;
   virtual bool is_stopping() const noexcept = 0;
+  /// Bodies of all connections that are in memory become so many bytes more, or less.
+  /// Throws    Refusal 503 if they would be too many.
+  virtual void hold(std::uint64_t bytes) = 0;
+  virtual void let_go(std::uint64_t bytes) noexcept = 0;
   virtual void answered(const HttpRecord& record) = 0;
   virtual void ended(HttpConnection* connection) = 0;
 

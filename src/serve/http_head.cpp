@@ -10,18 +10,15 @@
 #include <boost/beast/http/parser.hpp>
 #include <charconv>
 #include <limits>
+#include <memory>
+#include <new>
+
+#include "serve/inference.hpp"
 
 namespace phalanx {
 namespace http = boost::beast::http;
 
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 void split_target(std::string_view target, HttpHead& head) {
   const std::size_t mark = target.find('?');
@@ -55,7 +52,7 @@ std::uint64_t parse_length(std::string_view text) {
 }
 
 bool has_token(std::string_view list, std::string_view token) {
-  return (", " + lower(list) + ",").find(fmt::format(" {},", token)) != std::string::npos;
+  return (", " + lower_case(list) + ",").find(fmt::format(" {},", token)) != std::string::npos;
 }
 
 void take_lengths(HttpHead& head) {
@@ -65,7 +62,7 @@ void take_lengths(HttpHead& head) {
       head.content_length = parse_length(value);
       ++lengths;
     } else if (name == "transfer-encoding") {
-      if (lower(value) != "chunked")
+      if (lower_case(value) != "chunked")
         throw Refusal(501, "of transfer codings only chunked is known");
       head.is_chunked = true;
       ++codings;
@@ -83,6 +80,25 @@ bool is_harmless(std::string_view id) {
 }
 
 }  // namespace
+
+std::string lower_case(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return out;
+}
+
+std::size_t find_head_end(std::string_view bytes) {
+  const std::size_t end = bytes.find("\r\n\r\n");
+  const std::string_view head = bytes.substr(0, end == std::string_view::npos ? end : end + 4);
+  if (head.size() > kMostHeadBytes)
+    throw Refusal(431, fmt::format("the head is longer than {} bytes", kMostHeadBytes));
+  for (std::size_t at = head.find('\n'); at != std::string_view::npos; at = head.find('\n', at + 1))
+    if (at == 0 || head[at - 1] != '\r')
+      throw Refusal(400, "a line of the head does not end in CR LF");
+  if (head.find('\0') != std::string_view::npos) throw Refusal(400, "the head holds a NUL");
+  return end == std::string_view::npos ? end : head.size();
+}
 
 std::string decode_percent(std::string_view text) {
   std::string out;
@@ -120,13 +136,17 @@ HttpHead parse_http_head(std::string_view bytes) {
   head.method = std::string(request.method_string());
   for (const auto& field : request)
     head.headers.emplace_back(
-        lower(std::string_view(field.name_string().data(), field.name_string().size())),
+        lower_case(std::string_view(field.name_string().data(), field.name_string().size())),
         std::string(field.value()));
   take_lengths(head);
+  const bool is_1_1 = request.version() >= 11;
+  if (head.is_chunked && !is_1_1) throw Refusal(400, "HTTP/1.0 has no chunked bodies");
+  const auto hosts =
+      std::ranges::count_if(head.headers, [](const auto& field) { return field.first == "host"; });
+  if (hosts > 1 || (hosts == 0 && is_1_1)) throw Refusal(400, "one Host header is needed");
   split_target({request.target().data(), request.target().size()}, head);
   const std::string_view connection = head.header("connection");
-  head.keep_alive = request.version() >= 11 ? !has_token(connection, "close")
-                                            : has_token(connection, "keep-alive");
+  head.keep_alive = is_1_1 ? !has_token(connection, "close") : has_token(connection, "keep-alive");
   if (const auto id = head.header("x-request-id"); is_harmless(id)) head.request_id = id;
   return head;
 }
@@ -170,11 +190,6 @@ std::string_view HttpHead::query_value(std::string_view name) const noexcept {
   for (const auto& [n, value] : query)
     if (n == name) return value;
   return {};
-}
-
-bool HttpExchange::is_plain() const noexcept {
-  const std::string_view coding = head_.header("content-encoding");
-  return head_.content_length && !head_.is_chunked && (coding.empty() || coding == "identity");
 }
 
 }  // namespace phalanx

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <list>
 #include <map>
@@ -11,6 +13,40 @@
 #include "serve/http_connection.hpp"
 
 namespace phalanx {
+namespace {
+
+std::unique_ptr<net::ssl::context> make_tls(const HttpServerOptions& options) {
+  auto tls = std::make_unique<net::ssl::context>(net::ssl::context::tls_server);
+  ::SSL_CTX_set_min_proto_version(tls->native_handle(), TLS1_3_VERSION);
+  boost::system::error_code error;
+  tls->use_certificate_chain_file(options.certificate, error);
+  if (error)
+    throw ConfigError(
+        fmt::format("certificate: {} cannot be used: {}", options.certificate, error.message()));
+  tls->use_private_key_file(options.key, net::ssl::context::pem, error);
+  if (error)
+    throw ConfigError(fmt::format("key: {} cannot be used: {}", options.key, error.message()));
+  return tls;
+}
+
+/// A connection is a descriptor; the usual limit is lower than the number of connections that are allowed.
+void allow_many_descriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+void check_certificate(const HttpServerOptions& options) {
+  const auto tls = make_tls(options);
+  const X509* certificate = ::SSL_CTX_get0_certificate(tls->native_handle());
+  if (::X509_cmp_current_time(::X509_get0_notAfter(certificate)) < 0)
+    throw ConfigError(fmt::format("certificate: {} has expired", options.certificate));
+  if (::X509_cmp_current_time(::X509_get0_notBefore(certificate)) > 0)
+    throw ConfigError(fmt::format("certificate: {} is not valid yet", options.certificate));
+}
 
 /// Listens, and knows all connections.
 class HttpServer::State : public HttpConnectionOwner,
@@ -23,10 +59,12 @@ class HttpServer::State : public HttpConnectionOwner,
         handler_(std::move(handler)),
         on_answered_(std::move(on_answered)),
         acceptor_(io),
-        clock_(io) {}
+        clock_(io),
+        pause_(io) {}
 
   void start() {
-    if (!options_.certificate.empty()) make_tls();
+    if (!options_.certificate.empty()) tls_ = make_tls(options_);
+    allow_many_descriptors();
     boost::system::error_code error;
     const auto address = net::ip::make_address(options_.address, error);
     if (error) throw ConfigError(fmt::format("address: '{}' is no IP address", options_.address));
@@ -56,6 +94,7 @@ class HttpServer::State : public HttpConnectionOwner,
     is_stopping_ = true;
     boost::system::error_code ignored;
     acceptor_.close(ignored);
+    pause_.cancel();
     for (const auto& [connection, held] : connections_)
       if (!connection->is_busy()) connection->close();
   }
@@ -70,6 +109,13 @@ class HttpServer::State : public HttpConnectionOwner,
   const HttpServerOptions& options() const noexcept override { return options_; }
   const HttpHandler& handler() const noexcept override { return handler_; }
   bool is_stopping() const noexcept override { return is_stopping_; }
+  void hold(std::uint64_t bytes) override {
+    if (bytes >
+        options_.most_buffered_bytes - std::min(buffered_bytes_, options_.most_buffered_bytes))
+      throw Refusal(503, "the server has no memory for this request now", 1);
+    buffered_bytes_ += bytes;
+  }
+  void let_go(std::uint64_t bytes) noexcept override { buffered_bytes_ -= bytes; }
   void answered(const HttpRecord& record) override { on_answered_(record); }
   void ended(HttpConnection* connection) override {
     const auto found = connections_.find(connection);
@@ -81,24 +127,18 @@ class HttpServer::State : public HttpConnectionOwner,
   }
 
  private:
-  void make_tls() {
-    tls_ = std::make_unique<net::ssl::context>(net::ssl::context::tls_server);
-    ::SSL_CTX_set_min_proto_version(tls_->native_handle(), TLS1_3_VERSION);
-    boost::system::error_code error;
-    tls_->use_certificate_chain_file(options_.certificate, error);
-    if (error)
-      throw ConfigError(
-          fmt::format("certificate: {} cannot be used: {}", options_.certificate, error.message()));
-    tls_->use_private_key_file(options_.key, net::ssl::context::pem, error);
-    if (error)
-      throw ConfigError(fmt::format("key: {} cannot be used: {}", options_.key, error.message()));
-  }
-
   void accept() {
     acceptor_.async_accept([self = shared_from_this()](auto error, Tcp::socket socket) {
       if (error == net::error::operation_aborted || self->is_stopping_) return;
-      if (!error) self->add(std::move(socket));
-      self->accept();
+      if (!error) {
+        self->add(std::move(socket));
+        return self->accept();
+      }
+      // Out of descriptors: the connection stays in the queue, and asking again at once would turn in circles.
+      self->pause_.expires_after(std::chrono::milliseconds(50));
+      self->pause_.async_wait([self](auto cancelled) {
+        if (!cancelled && !self->is_stopping_) self->accept();
+      });
     });
   }
 
@@ -141,10 +181,11 @@ class HttpServer::State : public HttpConnectionOwner,
   HttpHandler handler_;
   std::function<void(const HttpRecord&)> on_answered_;
   Tcp::acceptor acceptor_;
-  net::steady_timer clock_;
+  net::steady_timer clock_, pause_;
   std::unique_ptr<net::ssl::context> tls_;
   std::map<HttpConnection*, std::shared_ptr<HttpConnection>> connections_;
   std::map<std::string, std::size_t> clients_;
+  std::size_t buffered_bytes_ = 0;
   int port_ = 0;
   bool is_stopping_ = false;
 };

@@ -93,6 +93,9 @@ struct InferenceService::Shadow {
 
 Awaitable<InferencePtr> InferenceService::infer(HttpExchange& exchange, Job job) {
   const ServedVersionPtr version = job.version;
+  // Where a protocol takes the name of a model from a body, the gate has not seen it.
+  if (!exchange.may_see(version->model))
+    throw Refusal(404, fmt::format("there is no model '{}'", version->model));
   const InferencePtr inference = make_inference(job);
   exchange.model = version->model;
   exchange.version = fmt::format("{}", version->version);

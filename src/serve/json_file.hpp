@@ -16,7 +16,8 @@ namespace phalanx {
 
 using Json = nlohmann::ordered_json;
 
-/// Throws    InvalidInput naming the source if the text is no JSON, or nested deeper than anything that is read here.
+/// Throws    InvalidInput naming the source if the text is no JSON, nested deeper than anything that is read here, or has a
+///           member twice.
 Json parse_json_file(const std::string& text, const std::string& source);
 
 /// Members of one JSON object, with messages that name them.

@@ -84,7 +84,7 @@ NumberList read_numbers(sj::value value, std::string_view what, std::size_t most
   return list;
 }
 
-JsonBody::JsonBody(const std::string& body) : text_(body) {
+JsonBody::JsonBody(std::string_view body) : text_(body) {
   document_ = json_value(parser_.iterate(text_), "body");
   root_ = json_value(document_.get_object(), "body");
 }

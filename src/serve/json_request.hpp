@@ -26,7 +26,7 @@ NumberList read_numbers(simdjson::ondemand::value value, std::string_view what,
 class JsonBody {
  public:
   /// Throws    Refusal 400 if the body is no JSON object.
-  explicit JsonBody(const std::string& body);
+  explicit JsonBody(std::string_view body);
 
   simdjson::ondemand::object& root() noexcept { return root_; }
   /// Throws    Refusal 400 if something stands behind the object.

@@ -19,7 +19,7 @@ namespace phalanx {
 namespace {
 
 /// Open MPI hands these to the processes that it starts; a job inside would take itself for a part of the one outside.
-constexpr std::array<std::string_view, 21> kOfALaunch = {"PMIX_",
+constexpr std::array<std::string_view, 24> kOfALaunch = {"PMIX_",
                                                          "PMI_",
                                                          "OMPI_COMM_WORLD_",
                                                          "OMPI_UNIVERSE_SIZE",
@@ -29,17 +29,20 @@ constexpr std::array<std::string_view, 21> kOfALaunch = {"PMIX_",
                                                          "OMPI_FILE_LOCATION",
                                                          "OMPI_ARGV",
                                                          "OMPI_COMMAND",
-                                                         "OMPI_MCA_orte_",
                                                          "OMPI_MCA_ess",
-                                                         "OMPI_MCA_pmix",
                                                          "OMPI_MCA_initial_wdir",
-                                                         "OMPI_MCA_shmem_",
-                                                         "OMPI_MCA_schizo",
                                                          "OMPI_MCA_mpi_oversubscribe",
-                                                         "OMPI_MCA_plm",
-                                                         "OMPI_MCA_regx",
-                                                         "OMPI_MCA_hwloc_base_cpu_list",
-                                                         "ORTE_"};
+                                                         "OMPI_MCA_orte_app_num",
+                                                         "OMPI_MCA_orte_ess_",
+                                                         "OMPI_MCA_orte_hnp_uri",
+                                                         "OMPI_MCA_orte_jobfam_session_dir",
+                                                         "OMPI_MCA_orte_launch",
+                                                         "OMPI_MCA_orte_local_daemon_uri",
+                                                         "OMPI_MCA_orte_num_nodes",
+                                                         "OMPI_MCA_orte_precondition_transports",
+                                                         "OMPI_MCA_orte_top_session_dir",
+                                                         "OMPI_MCA_pmix",
+                                                         "OMPI_MCA_shmem_RUNTIME_QUERY_hint"};
 
 std::vector<char*> pointers_to(const std::vector<std::string>& texts) {
   std::vector<char*> pointers;

@@ -31,13 +31,20 @@ TensorSchema schema_from(const Members& root, const char* member, const std::str
     tensor.refuse("datatype", "\"FP32\"", tensor.at("datatype", ""));
   TensorSchema schema{tensor.get<std::string>("name", "a text"), {}};
   const Json& sizes = tensor.at("shape", "a list of sizes");
+  if (!sizes.is_array() || !std::ranges::all_of(sizes, [](const Json& v) {
+        return v.is_number_integer() && v.get<std::int64_t>() > 0;
+      }))
+    tensor.refuse("shape", "a list of positive sizes", sizes);
   try {
     const auto values = sizes.get<std::vector<std::int64_t>>();
     schema.shape = Shape(std::span(values));
   } catch (const std::exception&) {
     tensor.refuse("shape", "a list of at most 8 sizes", sizes);
   }
-  if (schema.shape.numel() <= 0) tensor.refuse("shape", "a list of positive sizes", sizes);
+  // Larger than any request.
+  constexpr std::int64_t kMostValues = std::int64_t{1} << 28;
+  if (schema.shape.numel() > kMostValues)
+    tensor.refuse("shape", fmt::format("at most {} values", kMostValues), sizes);
   return schema;
 }
 
@@ -47,7 +54,8 @@ std::map<std::string, Manifest::File> files_from(const Members& root) {
   const Members members = root.object("files");
   for (const auto& item : object.items()) {
     if (!is_model_name(item.key()))
-      throw InvalidInput("manifest: a file's name may have letters, digits, '_', '.' and '-' only");
+      root.refuse("files", "an object of names of letters, digits, '_', '.' and '-'",
+                  Json(item.key()));
     const Members file = members.object(item.key().c_str());
     Manifest::File f{static_cast<std::uint64_t>(file.integer("bytes", 0)),
                      file.get<std::string>("sha256", "64 hexadecimal digits")};

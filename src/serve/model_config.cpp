@@ -34,7 +34,7 @@ std::vector<std::int64_t> ascending(const Members& root, const char* member) {
     root.refuse(member, expected, list);
   auto values = list.get<std::vector<std::int64_t>>();
   std::ranges::sort(values);
-  values.erase(std::ranges::unique(values).begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
   return values;
 }
 
@@ -95,15 +95,20 @@ ModelConfig model_config_from_json(const std::string& text, const std::string& s
   const Members root(json, source, "");
   refuse_unknown(json, source);
   ModelConfig c;
-  const auto take = [&](const char* member, std::int64_t least, std::int64_t& value) {
-    if (json.contains(member)) value = root.integer(member, least);
+  const auto take = [&](const char* member, std::int64_t least, std::int64_t most,
+                        std::int64_t& value) {
+    if (!json.contains(member)) return;
+    value = root.integer(member, least);
+    if (value > most)
+      root.refuse(member, fmt::format("an integer from {} to {}", least, most), Json(value));
   };
-  take("max_batch_size", 1, c.max_batch_size);
-  take("max_queue_delay_us", 0, c.max_queue_delay_us);
-  take("max_queue_rows", 1, c.max_queue_rows);
-  take("timeout_ms", 1, c.timeout_ms);
-  take("target_p99_ms", 0, c.target_p99_ms);
-  take("shadow_version", 0, c.shadow_version);
+  constexpr std::int64_t kDayMs = 86'400'000, kMinuteUs = 60'000'000, kMostRows = 1 << 16;
+  take("max_batch_size", 1, kMostRows, c.max_batch_size);
+  take("max_queue_delay_us", 0, kMinuteUs, c.max_queue_delay_us);
+  take("max_queue_rows", 1, std::int64_t{1} << 32, c.max_queue_rows);
+  take("timeout_ms", 1, kDayMs, c.timeout_ms);
+  take("target_p99_ms", 0, kDayMs, c.target_p99_ms);
+  take("shadow_version", 0, INT64_MAX, c.shadow_version);
   if (json.contains("preferred_batch_sizes"))
     c.preferred_batch_sizes = ascending(root, "preferred_batch_sizes");
   if (!c.preferred_batch_sizes.empty() && c.preferred_batch_sizes.back() > c.max_batch_size)

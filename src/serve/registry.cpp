@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
-#include <set>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
@@ -23,6 +22,7 @@ struct Registry::Change {
   ModelConfig config;
   std::map<std::int64_t, ServedVersionPtr> versions;  // kept and new
   int loading = 0;
+  bool is_first = false;  // of this model
   std::string error;
   Done done;
 };
@@ -31,36 +31,21 @@ Registry::Registry(net::io_context& io, Repository repository, RankGroup& group,
                    Dispatcher& dispatcher)
     : io_(io), repository_(std::move(repository)), group_(group), dispatcher_(dispatcher) {}
 
-namespace {
-
-/// What the policy chooses, and what aliases and the shadow name.
-std::vector<std::int64_t> wanted_versions(const std::string& model, const ModelConfig& config,
-                                          const std::vector<std::int64_t>& published) {
-  const auto chosen = config.versions.select(published);
-  std::set<std::int64_t> wanted(chosen.begin(), chosen.end());
-  const auto want = [&](std::int64_t version, const std::string& what) {
-    if (!std::ranges::binary_search(published, version))
-      throw InvalidInput(fmt::format("{} of model '{}' is version {}, which is not published", what,
-                                     model, version));
-    wanted.insert(version);
-  };
-  for (const auto& [name, alias] : config.aliases) want(alias.version, "alias '" + name + "'");
-  if (config.shadow_version > 0) want(config.shadow_version, "shadow_version");
-  if (wanted.empty())
-    throw InvalidInput(fmt::format("model '{}' has no version that its policy serves", model));
-  return {wanted.begin(), wanted.end()};
-}
-
-}  // namespace
-
-ServedVersionPtr Registry::make_version(Manifest manifest, const ModelConfig& config) {
+ServedVersionPtr Registry::make_version(const std::string& model, std::int64_t version,
+                                        const ModelConfig& config,
+                                        const std::function<Manifest()>& manifest) {
   auto made = std::make_shared<ServedVersion>();
-  made->model = manifest.name;
-  made->version = manifest.version;
+  made->model = model;
+  made->version = version;
   made->config = config;
-  made->folder = repository_.version_folder(manifest.name, manifest.version);
+  made->folder = repository_.version_folder(model, version);
   made->handle = next_handle_++;
-  made->manifest = std::move(manifest);
+  try {
+    made->manifest = manifest();
+  } catch (const Error& e) {
+    made->state = VersionState::kUnavailable;
+    made->reason = e.what();
+  }
   const std::weak_ptr<ServedVersion> weak = made;
   made->queue =
       std::make_shared<ModelQueue>(made->handle, config, made->output_numel(),
@@ -95,10 +80,28 @@ void Registry::start_loading(const ServedVersionPtr& version, std::function<void
               });
 }
 
+bool Registry::must_wait(const std::string& model, std::function<void()> later) {
+  const auto [found, is_first] = changing_.try_emplace(model);
+  if (!is_first) found->second.push_back(std::move(later));
+  return !is_first;
+}
+
+/// The first of those that wait takes its turn then; the others line up behind it again.
+Registry::Done Registry::ending_change(const std::string& model, Done done) {
+  return [this, model, done = std::move(done)](const std::string& error) {
+    const auto waiting = std::move(changing_[model]);
+    changing_.erase(model);
+    done(error);
+    for (const auto& next : waiting) next();
+  };
+}
+
 void Registry::load(const std::string& model, Done done) {
+  if (must_wait(model, [this, model, done] { load(model, done); })) return;
   const auto change = std::make_shared<Change>();
   change->model = model;
-  change->done = std::move(done);
+  change->done = ending_change(model, std::move(done));
+  change->is_first = !models_.contains(model);
   try {
     if (!repository_.has(model)) throw InvalidInput(fmt::format("there is no model '{}'", model));
     change->config = repository_.config(model);
@@ -111,10 +114,16 @@ void Registry::load(const std::string& model, Done done) {
       const auto found = have.find(version);
       const bool is_kept = is_same_config && found != have.end() &&
                            found->second->state != VersionState::kUnavailable;
-      change->versions[version] =
-          is_kept ? found->second
-                  : make_version(repository_.manifest(model, version), change->config);
-      if (!is_kept) fresh.push_back(change->versions[version]);
+      const ServedVersionPtr v =
+          is_kept ? found->second : make_version(model, version, change->config, [&] {
+            return repository_.manifest(model, version);
+          });
+      change->versions[version] = v;
+      if (!v->is_damaged()) {
+        if (!is_kept) fresh.push_back(v);
+      } else if (change->error.empty()) {
+        change->error = v->reason;
+      }
     }
     change->loading = static_cast<int>(fresh.size());
     if (fresh.empty()) return finish_change(change);
@@ -149,6 +158,7 @@ void Registry::finish_change(const std::shared_ptr<Change>& change) {
       place = fresh;
     }
   }
+  if (change->is_first) entry.config = change->config;
   if (change->error.empty()) {
     entry.config = change->config;
     entry.turns.clear();
@@ -163,8 +173,9 @@ void Registry::finish_change(const std::shared_ptr<Change>& change) {
   change->done(change->error);
 }
 
-void Registry::adopt(Manifest manifest, Done done) {
-  const ServedVersionPtr v = make_version(std::move(manifest), {});
+void Registry::adopt(const Manifest& manifest, Done done) {
+  const ServedVersionPtr v =
+      make_version(manifest.name, manifest.version, {}, [&] { return manifest; });
   models_[v->model].versions[v->version] = v;
   start_loading(v, [this, v, done = std::move(done)] {
     if (v->state == VersionState::kReady) dispatcher_.add(v->queue);
@@ -173,15 +184,17 @@ void Registry::adopt(Manifest manifest, Done done) {
 }
 
 void Registry::unload(const std::string& model, Done done) {
+  if (must_wait(model, [this, model, done] { unload(model, done); })) return;
+  const Done end = ending_change(model, std::move(done));
   const auto found = models_.find(model);
-  if (found == models_.end()) throw Refusal(404, fmt::format("model '{}' is not served", model));
+  if (found == models_.end()) return end(fmt::format("model '{}' is not served", model));
   const auto versions = std::move(found->second.versions);
   models_.erase(found);
   const auto left = std::make_shared<std::size_t>(versions.size());
-  if (*left == 0) return done({});
+  if (*left == 0) return end({});
   for (const auto& [version, served] : versions)
-    retire(served, [left, done] {
-      if (--*left == 0) done({});
+    retire(served, [left, end] {
+      if (--*left == 0) end({});
     });
 }
 
@@ -250,6 +263,7 @@ void Registry::ranks_are_up() {
   release_retired();
   for (auto& [name, entry] : models_)
     for (auto& [number, served] : entry.versions) {
+      if (served->is_damaged()) continue;
       const ServedVersionPtr v = served;
       ++restoring_;
       start_loading(v, [this, v] {
@@ -265,6 +279,7 @@ void Registry::ranks_are_up() {
 void Registry::ranks_are_lost(const std::string& why) {
   for (auto& [name, entry] : models_)
     for (auto& [number, served] : entry.versions) {
+      if (served->is_damaged()) continue;
       served->state = VersionState::kUnavailable;
       served->reason = why;
     }

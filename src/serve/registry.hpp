@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -34,6 +35,8 @@ struct ServedVersion {
   std::shared_ptr<ModelQueue> queue;
   VersionStats stats;
 
+  /// Its manifest or files are not what they should be, so that no rank was asked to load it; `reason` says more.
+  bool is_damaged() const noexcept { return manifest.name.empty(); }
   std::size_t sample_numel() const {
     return static_cast<std::size_t>(manifest.input.shape.numel());
   }
@@ -56,13 +59,14 @@ class Registry {
   Registry(net::io_context& io, Repository repository, RankGroup& group, Dispatcher& dispatcher);
 
   /// Brings a model to what its config.json and its folder say now: also new versions, other aliases, a roll back. `done` gets
-  /// what went wrong, or nothing. A version that cannot be loaded does not disturb those that are served.
+  /// what went wrong, or nothing. A version that cannot be loaded does not disturb those that are served. Changes of one model
+  /// happen one after the other.
   using Done = std::function<void(const std::string& error)>;
   void load(const std::string& model, Done done);
   /// Serves a model that the ranks hold in memory.
-  void adopt(Manifest manifest, Done done);
-  /// Takes a model off the ranks. `done` is called when its last request is answered.
-  /// Throws    Refusal 404 if it is not served.
+  void adopt(const Manifest& manifest, Done done);
+  /// Takes a model off the ranks. `done` is called when its last request is answered, or at once with an error
+  /// if it is not served.
   void unload(const std::string& model, Done done);
 
   /// The version that answers a request: `which` is a version, an alias, or empty for the split of the aliases, or the highest
@@ -80,10 +84,15 @@ class Registry {
 
   const std::map<std::string, ServedModelEntry>& models() const noexcept { return models_; }
   const Repository& repository() const noexcept { return repository_; }
+  const RankGroup& group() const noexcept { return group_; }
 
  private:
   struct Change;
-  ServedVersionPtr make_version(Manifest manifest, const ModelConfig& config);
+  bool must_wait(const std::string& model, std::function<void()> later);
+  Done ending_change(const std::string& model, Done done);
+  ServedVersionPtr make_version(const std::string& model, std::int64_t version,
+                                const ModelConfig& config,
+                                const std::function<Manifest()>& manifest);
   void start_loading(const ServedVersionPtr& version, std::function<void()> done);
   void finish_change(const std::shared_ptr<Change>& change);
   void retire(const ServedVersionPtr& version, std::function<void()> done = {});
@@ -94,6 +103,8 @@ class Registry {
   RankGroup& group_;
   Dispatcher& dispatcher_;
   std::map<std::string, ServedModelEntry> models_;
+  /// Models that are being changed, and what waits for the end of that.
+  std::map<std::string, std::deque<std::function<void()>>> changing_;
   struct Retired {
     ServedVersionPtr version;
     std::function<void()> done;

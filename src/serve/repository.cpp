@@ -9,6 +9,7 @@
 #include <charconv>
 #include <chrono>
 #include <filesystem>
+#include <set>
 
 #include "core/error.hpp"
 #include "formats/atomic_file.hpp"
@@ -100,6 +101,23 @@ Manifest Repository::manifest(const std::string& model, std::int64_t version) co
   return m;
 }
 
+std::vector<std::int64_t> wanted_versions(const std::string& model, const ModelConfig& config,
+                                          const std::vector<std::int64_t>& published) {
+  const auto chosen = config.versions.select(published);
+  std::set<std::int64_t> wanted(chosen.begin(), chosen.end());
+  const auto want = [&](std::int64_t version, const std::string& what) {
+    if (!std::ranges::binary_search(published, version))
+      throw InvalidInput(fmt::format("{} of model '{}' is version {}, which is not published", what,
+                                     model, version));
+    wanted.insert(version);
+  };
+  for (const auto& [name, alias] : config.aliases) want(alias.version, "alias '" + name + "'");
+  if (config.shadow_version > 0) want(config.shadow_version, "shadow_version");
+  if (wanted.empty())
+    throw InvalidInput(fmt::format("model '{}' has no version that its policy serves", model));
+  return {wanted.begin(), wanted.end()};
+}
+
 namespace {
 
 void create_folder(const std::string& folder) {
@@ -144,6 +162,8 @@ Published publish(const PublishOptions& options) {
   const std::string model_folder = options.repository + "/" + options.name;
   create_folder(model_folder);
   const Repository repository(options.repository);
+  if (!repository.has(options.name))
+    throw InvalidInput(fmt::format("{} is a link, not a folder", model_folder));
   const std::vector<std::int64_t> published = repository.versions(options.name);
   Manifest m = manifest_of(record, options.threshold);
   m.name = options.name;

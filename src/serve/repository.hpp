@@ -38,6 +38,11 @@ class Repository {
   std::string folder_;
 };
 
+/// Of the published versions of a model, ascending, those that its policy chooses, and those that aliases and the shadow name.
+/// Throws    InvalidInput if there is none, or one that is named is not published.
+std::vector<std::int64_t> wanted_versions(const std::string& model, const ModelConfig& config,
+                                          const std::vector<std::int64_t>& published);
+
 struct PublishOptions {
   std::string checkpoint;  ///< made by training
   std::string repository;  ///< created if missing

@@ -45,7 +45,8 @@ Router::Match Router::find(const HttpHead& head) const {
     const Route& route = routes_[i];
     if (route.method == head.method || (route.method == "GET" && head.method == "HEAD"))
       return {&route, std::move(values)};
-    methods += methods.empty() ? route.method : ", " + route.method;
+    if (methods.find(route.method) == std::string::npos)
+      methods += methods.empty() ? route.method : ", " + route.method;
   }
   if (methods.empty()) throw Refusal(404, "there is no such path");
   throw Refusal(405, fmt::format("this path takes {}", methods));

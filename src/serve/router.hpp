@@ -7,16 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "serve/api_keys.hpp"
 #include "serve/http.hpp"
 
 namespace phalanx {
-
-/// What a key must be allowed to do.
-enum class Access : std::uint8_t {
-  kPublic,  ///< no key
-  kInfer,   ///< ask models, and about them
-  kAdmin,   ///< load and unload
-};
 
 /// Segments of the path that a pattern names, "model" -> "fashion".
 using RouteValues = std::map<std::string, std::string, std::less<>>;

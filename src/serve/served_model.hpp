@@ -44,7 +44,7 @@ class ServedModel {
               Stream& stream);
 
   /// Answers of all parts, at most max_batch_size rows together.
-  /// Throws    what a kernel throws; Error if an answer is not finite.
+  /// Throws    what a kernel throws.
   Times run(std::span<const Part> parts);
 
   std::size_t memory_bytes() const noexcept;

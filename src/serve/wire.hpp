@@ -68,5 +68,8 @@ static_assert(std::is_trivially_copyable_v<WirePart> && sizeof(WirePart) == 24);
 inline constexpr const char* kFrontAddressVariable = "PHALANX_FRONT_ADDRESS";
 /// What proves that a process is one of them: 64 hexadecimal digits.
 inline constexpr const char* kFrontTokenVariable = "PHALANX_FRONT_TOKEN";
+/// All that the front end sets for them.
+inline constexpr const char* kRankVariables[] = {kFrontAddressVariable, kFrontTokenVariable,
+                                                 "OMP_NUM_THREADS", "OMP_WAIT_POLICY"};
 
 }  // namespace phalanx

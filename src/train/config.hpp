@@ -16,6 +16,7 @@ struct TrainConfig {
   std::string device = "auto";  ///< auto | cpu | cuda
   std::string gemm = "auto";    ///< auto | own | cublas: kernels of a GPU for products of matrices
   std::string conv = "auto";    ///< auto | own | cudnn: likewise for convolutions
+  bool cuda_graph = false;      ///< a GPU gets a whole step by one call of the host
   std::int64_t threads = 1;     ///< OpenMP threads per rank
   std::int64_t seed = 1;
 

@@ -83,8 +83,7 @@ TensorView slice(const TensorView& arena, const Range& range) {
 
 }  // namespace
 
-void Optimizer::set_hyper(double learning_rate, double gradient_scale, std::int64_t step,
-                          Stream& stream) {
+void Optimizer::set_constants(double learning_rate, std::int64_t step, double gradient_scale) {
   const auto f = [](double v) { return static_cast<float>(v); };
   const std::span<float> hyper = hyper_on_host_.as<float>();
   hyper[0] = f(learning_rate);
@@ -104,27 +103,26 @@ void Optimizer::set_hyper(double learning_rate, double gradient_scale, std::int6
   } else {
     hyper[3] = f(config_.momentum);
   }
-  upload(hyper_on_host_.view(), hyper_.view(), stream);
 }
 
 Optimizer::Updated Optimizer::update(const Arenas& arenas, double learning_rate,
                                      double gradient_scale, std::int64_t step, Stream& stream) {
-  set_hyper(learning_rate, gradient_scale, step, stream);
+  set_constants(learning_rate, step, gradient_scale);
+  upload(hyper_on_host_.view(), hyper_.view(), stream);
   return update_with_hyper(arenas, stream);
 }
 
-Optimizer::Updated Optimizer::update(const Arenas& arenas, double learning_rate,
-                                     ConstTensorView gradient_scale, std::int64_t step,
+Optimizer::Updated Optimizer::update(const Arenas& arenas, ConstTensorView gradient_scale,
                                      Stream& stream) {
-  set_hyper(learning_rate, 1, step, stream);
+  upload(hyper_on_host_.view(), hyper_.view(), stream);
   copy(gradient_scale, {hyper_.as<float>().data() + kGradientScale, gradient_scale.type}, stream);
   return update_with_hyper(arenas, stream);
 }
 
 Optimizer::Updated Optimizer::update_with_hyper(const Arenas& arenas, Stream& stream) {
   // What other ranks update has to be rounded here, so all of the copy is.
-  const bool writes_copy = arenas.copy && !is_sharded();
-  attributes_.set("copy", std::int64_t{writes_copy ? 1 : 0});
+  const bool writes = writes_copy(arenas);
+  attributes_.set("copy", std::int64_t{writes ? 1 : 0});
   const auto forward = kernels_for(op_, stream.device()).forward;
   // w, g, the slots (one at least, which SGD without momentum leaves empty), hyper; w', the slots, the copy.
   const std::size_t slots = std::max<std::size_t>(slots_.size(), 1);
@@ -137,13 +135,13 @@ Optimizer::Updated Optimizer::update_with_hyper(const Arenas& arenas, Stream& st
     for (std::size_t i = 0; i < slots_.size(); ++i)
       in[2 + i] = out[1 + i] = slice(slots_[i].view(), {first, first + range.size()});
     in[2 + slots] = hyper_.view();
-    if (writes_copy) out[1 + slots] = slice(arenas.copy, range);
+    if (writes) out[1 + slots] = slice(arenas.copy, range);
     OpContext ctx{.stream = stream, .attributes = attributes_, .workspace = {}};
     forward(ctx, std::span(in).first(3 + slots),
-            std::span(out).first(1 + slots + (writes_copy ? 1 : 0)));
+            std::span(out).first(1 + slots + (writes ? 1 : 0)));
     first += range.size();
   }
-  Updated updated{.has_copy = writes_copy};
+  Updated updated{.has_copy = writes};
   if (is_sharded()) updated.gathering = reducer_->gather(arenas.parameters, stream);
   return updated;
 }

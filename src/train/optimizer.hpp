@@ -37,11 +37,14 @@ class Optimizer {
     OverlapTimes gathering;
     bool has_copy = false;
   };
+  /// What an update of such arenas says of its copy.
+  bool writes_copy(const Arenas& arenas) const noexcept { return arenas.copy && !is_sharded(); }
   Updated update(const Arenas& arenas, double learning_rate, double gradient_scale,
                  std::int64_t step, Stream& stream);
-  /// The same with a scale that stands in memory of the device, f32 []. NaN: nothing is updated.
-  Updated update(const Arenas& arenas, double learning_rate, ConstTensorView gradient_scale,
-                 std::int64_t step, Stream& stream);
+  /// The same in two parts, of which the second can be captured: set_constants() before each update, on the host, with no
+  /// update under way; the scale stands in memory of the device, f32 []. NaN: nothing is updated.
+  void set_constants(double learning_rate, std::int64_t step, double gradient_scale = 1);
+  Updated update(const Arenas& arenas, ConstTensorView gradient_scale, Stream& stream);
 
   /// "momentum", "first_moment", "second_moment"
   const std::vector<std::string>& slots() const noexcept { return slot_names_; }
@@ -58,7 +61,6 @@ class Optimizer {
 
  private:
   const std::vector<Range>& owned() const noexcept;
-  void set_hyper(double learning_rate, double gradient_scale, std::int64_t step, Stream& stream);
   Updated update_with_hyper(const Arenas& arenas, Stream& stream);
 
   TrainConfig config_;

@@ -234,7 +234,8 @@ class Trainer {
                    .stop = context_.stop != nullptr && context_.stop->raised(),
                    .trace = trace_ ? &*trace_ : nullptr,
                    .loss_limit = recent_losses_.limit(config_.outlier_sigmas),
-                   .before_update = [this] { saver_->wait_until_copied(); }});
+                   .before_update = [this] { saver_->wait_until_copied(); },
+                   .may_be_captured = tuner_->is_done()});
     add_times(seconds_since(begin), report.overlap.exposed_seconds);
     add_trace(begin);
     if (report.is_bad)
@@ -502,6 +503,7 @@ class Trainer {
       result_.test = evaluate(network_, *test_, context_.comm, context_.stream,
                               parameter_version(record_.step));
     result_.steps = record_.step;
+    result_.graphs = step_.graphs();
     result_.seconds = seconds_before_ + training_seconds_;
     result_.samples_per_second = rate_;
     result_.hidden_share = OverlapTimes{communication_seconds_, exposed_seconds_}.hidden_share();

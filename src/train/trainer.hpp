@@ -14,6 +14,7 @@
 #include "train/energy.hpp"
 #include "train/evaluate.hpp"
 #include "train/rank_times.hpp"
+#include "train/step_graphs.hpp"
 #include "train/stop_signals.hpp"
 
 namespace phalanx {
@@ -34,6 +35,7 @@ struct TrainResult {
   double hidden_share = 0;        ///< of communication
   double exposed_share = 0;       ///< of the time, spent in communication that was not hidden
   double wait_share = 0;          ///< of the time, spent waiting for data on this rank
+  StepGraphs::Use graphs;         ///< by this rank
   EnergyUse energy;               ///< of this process's run, all nodes together
   std::vector<RankTimes> ranks;   ///< of this process's steps, all ranks
   CheckpointStall stall;          ///< of rank 0, by all checkpoints but the last

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "core/log.hpp"
 #include "tensor/combine.hpp"
 #include "train/bucket_tuner.hpp"
 #include "train/gradient_norm.hpp"
@@ -18,6 +19,13 @@ namespace {
 
 // Places in the tail of the gradient arena.
 constexpr std::size_t kLoss = 0, kCorrect = 1, kStop = 2;
+
+/// Of a tensor that holds one.
+template <class T>
+TensorType floats_of() {
+  return {DType::kF32, Shape{std::int64_t{sizeof(T) / sizeof(float)}}};
+}
+static_assert(sizeof(RandomPlace) == 2 * sizeof(std::int64_t));
 
 }  // namespace
 
@@ -52,12 +60,23 @@ TrainingStep::TrainingStep(const TrainConfig& config, Network& network, Optimize
   own_losses_ = HostTensor({DType::kF32, Shape{config.accumulate}}, device);
   own_slices_.resize(static_cast<std::size_t>(config.accumulate));
   if (device.backend != nullptr) {
-    constexpr std::int64_t kFloats = sizeof(StepVerdict) / sizeof(float);
-    const TensorType verdict(DType::kF32, Shape{kFloats});
+    const TensorType verdict = floats_of<StepVerdict>(), limits = floats_of<StepLimits>(),
+                     places(DType::kI64, Shape{config.accumulate, 2});
     verdict_ = Tensor(verdict, stream);
     verdict_on_host_ = HostTensor(verdict, device);
+    limits_ = Tensor(limits, stream);
+    limits_on_host_ = HostTensor(limits, device);
+    places_ = Tensor(places, stream);
+    places_on_host_ = HostTensor(places, device);
     norm_sums_ = Tensor(
         {DType::kI64, Shape{blocks_of_norm(network.parameters().parameters().numel())}}, stream);
+  }
+  if (config.cuda_graph) {
+    const std::string why_not = why_not_captured(config, comm, device);
+    if (why_not.empty())
+      graphs_.emplace(comm, stream);
+    else if (comm.rank() == 0)
+      log_info("cuda-graph = true has no effect: {}", why_not);
   }
   if (!config.reproducible) return;
   local_shards_ = config.virtual_shards / comm.size();
@@ -80,24 +99,15 @@ void TrainingStep::add_to_tail(std::size_t place, ConstTensorView value, bool is
           stream_);
 }
 
-void TrainingStep::set_stop(bool stop) {
-  *stop_.as<float>().data() = stop ? 1.0f : 0.0f;
-  upload(stop_.view(), tail(kStop), stream_);
-}
+void TrainingStep::send_stop() { upload(stop_.view(), tail(kStop), stream_); }
 
 /// Waits for the step.
 void TrainingStep::read_tail(StepReport& report) {
-  download(tail(), tail_on_host_.view(), stream_);
   comm_.synchronize(stream_);
   const std::span<const float> values = tail_on_host_.as<float>();
   report.loss_sum = static_cast<double>(values[kLoss]);
   report.correct = static_cast<double>(values[kCorrect]);
   report.stop_requested = values[kStop] > 0;
-}
-
-DeviceFeed& TrainingStep::feed_of(Loader& loader) {
-  if (!feed_ || &feed_->loader() != &loader) feed_.emplace(loader, stream_);
-  return *feed_;
 }
 
 /// The gradient of the loss. It changes with the size of the global batch only.
@@ -112,10 +122,14 @@ ConstTensorView TrainingStep::seed(const Batch& batch) {
 }
 
 RunOptions TrainingStep::run_options(const Batch& batch, std::int64_t step, bool reduces) {
-  RunOptions options{.random = {.seed = static_cast<std::uint64_t>(config_.seed),
-                                .step = static_cast<std::uint64_t>(step),
-                                .first_row = static_cast<std::uint64_t>(batch.slice.first_row)},
+  RunOptions options{.random = {.seed = static_cast<std::uint64_t>(config_.seed)},
                      .parameter_version = parameter_version(step)};
+  if (on_cpu()) {
+    options.random.step = static_cast<std::uint64_t>(step);
+    options.random.first_row = static_cast<std::uint64_t>(batch.slice.first_row);
+  } else {
+    options.random_place = static_cast<const RandomPlace*>(places_.view().data) + micro_;
+  }
   if (reduces && reducer_)
     options.on_gradients_final = [this](std::int64_t elements) {
       reducer_->ready(elements, stream_);
@@ -146,8 +160,25 @@ void TrainingStep::trace_step(std::chrono::steady_clock::time_point updating) co
                 buckets()[i].times.begun, buckets()[i].times.ended);
 }
 
+void TrainingStep::begin_micro_batch(std::int64_t micro, const Batch& batch, std::int64_t step) {
+  micro_ = micro;
+  if (on_cpu()) return;
+  static_cast<RandomPlace*>(places_on_host_.view().data)[micro] = {
+      .step = static_cast<std::uint64_t>(step),
+      .first_row = static_cast<std::uint64_t>(batch.slice.first_row)};
+}
+
+/// Of the present micro-batch, to the device.
+void TrainingStep::send_place() {
+  if (on_cpu()) return;
+  const TensorType type(DType::kI64, Shape{2});
+  upload({places_on_host_.as<std::int64_t>().data() + 2 * micro_, type},
+         {places_.as<std::int64_t>().data() + 2 * micro_, type}, stream_);
+}
+
 void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool is_last) {
   if (batch.slice.is_empty()) return;
+  send_place();
   Executor& executor = network_.training(batch.x.shape()[0]);
   RunOptions options = run_options(batch, step, is_last);
   options.accumulate = has_gradients_;
@@ -158,7 +189,8 @@ void TrainingStep::run_micro_batch(const Batch& batch, std::int64_t step, bool i
   const bool is_first = !has_gradients_;
   has_gradients_ = true;
   const ConstTensorView loss = executor.output("loss");
-  keep_own_loss(loss, batch.slice);
+  fetch_own_loss(loss);
+  note_own_loss(batch.slice);
   add_to_tail(kLoss, loss, is_first);
   if (is_classifier_) add_to_tail(kCorrect, executor.output("correct"), is_first);
 }
@@ -243,9 +275,12 @@ void TrainingStep::run_reproducibly(std::int64_t step, StepReport& report) {
   for (std::int64_t micro = 0; micro < config_.accumulate; ++micro) {
     const Batch& batch = next_batch();
     report.samples = batch.slice.global_rows;
+    begin_micro_batch(micro, batch, step);
+    send_place();
     run_shards(batch, step);
-    keep_own_loss(tail(kLoss), batch.slice);
-    set_stop(report.stop_requested);
+    fetch_own_loss(tail(kLoss));
+    note_own_loss(batch.slice);
+    send_stop();
     if (reducer_) report.overlap += reducer_->finish(stream_);
     if (config_.accumulate == 1) break;
     const std::array<const void*, 2> parts{sum_of_micro_batches_.view().data, arena.data};
@@ -268,14 +303,21 @@ double TrainingStep::gradient_norm(ConstTensorView gradients) {
 }
 
 void TrainingStep::run_and_sum(std::int64_t step, StepReport& report) {
+  if (config_.reproducible) return run_reproducibly(step, report);
   has_gradients_ = false;
   for (std::int64_t micro = 0; micro < config_.accumulate; ++micro) {
     const Batch& batch = next_batch();
     report.samples = batch.slice.global_rows;
+    begin_micro_batch(micro, batch, step);
     run_micro_batch(batch, step, micro + 1 == config_.accumulate);
   }
+  finish_sums(report);
+}
+
+/// What is left of the gradients' way to their sums.
+void TrainingStep::finish_sums(StepReport& report) {
   if (!has_gradients_) fill_zero(network_.gradients(), stream_);
-  set_stop(report.stop_requested);
+  send_stop();
   if (reducer_) {
     report.overlap = reducer_->finish(stream_);
   } else if (comm_.size() > 1) {  // by columns: every rank has seen every row
@@ -283,9 +325,8 @@ void TrainingStep::run_and_sum(std::int64_t step, StepReport& report) {
   }
 }
 
-void TrainingStep::keep_own_loss(ConstTensorView loss, const BatchSlice& slice) {
+void TrainingStep::fetch_own_loss(ConstTensorView loss) {
   download(loss, {own_losses_.as<float>().data() + own_count_, loss.type}, stream_);
-  own_slices_[own_count_++] = slice;
 }
 
 /// Of the losses that this rank has computed in this step.
@@ -310,49 +351,123 @@ void TrainingStep::restore_states() {
     copy(states_before_.view(), network_.parameters().states(), stream_);
 }
 
-/// On the CPU, where the step is done when this is called.
-void TrainingStep::judge(ConstTensorView gradients, const Request& request, StepReport& report) {
-  if (config_.clip_norm > 0 || request.want_norm) report.gradient_norm = gradient_norm(gradients);
+TensorView TrainingStep::parameter_gradients() const noexcept {
+  return {network_.gradients().data, network_.parameters().parameters().type};
+}
+
+Optimizer::Arenas TrainingStep::arenas() const noexcept {
+  const ParameterSet& parameters = network_.parameters();
+  return {parameters.parameters(), parameter_gradients(), parameters.copies()};
+}
+
+// --- on the CPU, where a call is done when it returns
+
+void TrainingStep::judge(const Request& request, StepReport& report) {
+  if (config_.clip_norm > 0 || request.want_norm)
+    report.gradient_norm = gradient_norm(parameter_gradients());
   const double mean =
       report.loss_sum / static_cast<double>(std::max<std::int64_t>(report.samples, 1));
   report.is_bad =
       !std::isfinite(mean) || mean > request.loss_limit || !std::isfinite(report.gradient_norm);
 }
 
-/// On a GPU nobody waits: the optimizer reads the verdict where it is made.
-void TrainingStep::judge_on_device(ConstTensorView gradients, const Request& request,
-                                   std::int64_t samples) {
-  DeviceBackend& backend = *stream_.device().backend;
-  std::int64_t blocks = 0;
-  auto* sums = static_cast<double*>(norm_sums_.view().data);
-  if (config_.clip_norm > 0 || request.want_norm) {
-    blocks = norm_sums_.type().shape[0];
-    norm_blocks(gradients, optimizer_.is_sharded() ? reducer_ : nullptr, norm_sums_.view(), comm_,
-                stream_);
-  }
-  const StepLimits limits{.samples = static_cast<float>(std::max<std::int64_t>(samples, 1)),
-                          .loss_limit = static_cast<float>(request.loss_limit),
-                          .clip_norm = static_cast<float>(config_.clip_norm)};
-  backend.judge_step(limits, sums, blocks, tail(kLoss).as<float>(),
-                     static_cast<StepVerdict*>(verdict_.view().data), stream_.handle());
-}
-
-void TrainingStep::update(ConstTensorView gradients, const Request& request, std::int64_t step,
-                          double scale, StepReport& report) {
-  ParameterSet& parameters = network_.parameters();
+void TrainingStep::run_on_cpu(std::int64_t step, const Request& request, StepReport& report) {
+  keep_states();
+  run_and_sum(step, report);
+  fetch_tail();
+  read_tail(report);
+  judge(request, report);
+  if (report.is_bad) return;
+  const bool clips = config_.clip_norm > 0 && report.gradient_norm > config_.clip_norm;
   if (request.before_update) request.before_update();
   const auto updating = std::chrono::steady_clock::now();
-  const Optimizer::Arenas arenas{parameters.parameters(), gradients, parameters.copies()};
-  constexpr std::size_t kScale = offsetof(StepVerdict, gradient_scale) / sizeof(float);
   const Optimizer::Updated updated =
-      on_cpu() ? optimizer_.update(arenas, request.learning_rate, scale, step, stream_)
-               : optimizer_.update(
-                     arenas, request.learning_rate,
-                     ConstTensorView{verdict_.as<float>().data() + kScale, {DType::kF32, Shape{}}},
-                     step, stream_);
+      optimizer_.update(arenas(), request.learning_rate,
+                        clips ? config_.clip_norm / report.gradient_norm : 1.0, step, stream_);
   report.overlap += updated.gathering;
-  if (updated.has_copy) parameters.set_copies_version(parameter_version(step + 1));
+  if (updated.has_copy) network_.parameters().set_copies_version(parameter_version(step + 1));
   trace_step(updating);
+}
+
+// --- on a GPU, where the host enqueues a whole step and waits once
+
+void TrainingStep::set_limits(const Request& request, std::int64_t samples) {
+  *static_cast<StepLimits*>(limits_on_host_.view().data) = {
+      .samples = static_cast<float>(std::max<std::int64_t>(samples, 1)),
+      .loss_limit = static_cast<float>(request.loss_limit),
+      .clip_norm = static_cast<float>(config_.clip_norm)};
+}
+
+/// The optimizer reads the verdict where it is made.
+void TrainingStep::judge_and_update(bool wants_norm, StepReport& report) {
+  std::int64_t blocks = 0;
+  if (config_.clip_norm > 0 || wants_norm) {
+    blocks = norm_sums_.type().shape[0];
+    norm_blocks(parameter_gradients(), optimizer_.is_sharded() ? reducer_ : nullptr,
+                norm_sums_.view(), comm_, stream_);
+  }
+  upload(limits_on_host_.view(), limits_.view(), stream_);
+  stream_.device().backend->judge_step(
+      static_cast<const StepLimits*>(limits_.view().data),
+      static_cast<const double*>(norm_sums_.view().data), blocks, tail(kLoss).as<float>(),
+      static_cast<StepVerdict*>(verdict_.view().data), stream_.handle());
+  const auto updating = std::chrono::steady_clock::now();
+  constexpr std::size_t kScale = offsetof(StepVerdict, gradient_scale) / sizeof(float);
+  report.overlap +=
+      optimizer_
+          .update(arenas(), {verdict_.as<float>().data() + kScale, {DType::kF32, Shape{}}}, stream_)
+          .gathering;
+  trace_step(updating);
+  download(verdict_.view(), verdict_on_host_.view(), stream_);
+  fetch_tail();
+}
+
+/// What is different each time is put where the graph reads it. The rest of what a step leaves on the host is as after a step
+/// that was not captured.
+void TrainingStep::run_captured(std::int64_t step, const Request& request, StepReport& report) {
+  const Batch& batch = next_batch();
+  report.samples = batch.slice.global_rows;
+  begin_micro_batch(0, batch, step);
+  set_limits(request, report.samples);
+  (void)seed(batch);
+  ParameterSet& parameters = network_.parameters();
+  if (parameters.copies()) parameters.refresh_copies(parameter_version(step), stream_);
+  const StepKey key{.x = batch.x.data,
+                    .y = batch.y.data,
+                    .rows = batch.slice.is_empty() ? 0 : batch.x.shape()[0],
+                    .arena_bytes = network_.arena_bytes(),
+                    .buckets = reducer_ != nullptr ? reducer_->buckets() : 0,
+                    .wants_norm = request.want_norm};
+  const bool was_captured = graphs_->run(key, [&] {
+    has_gradients_ = false;
+    keep_states();
+    run_micro_batch(batch, step, true);
+    finish_sums(report);
+    judge_and_update(request.want_norm, report);
+  });
+  if (!was_captured) return;
+  if (!batch.slice.is_empty()) note_own_loss(batch.slice);
+  if (reducer_ != nullptr) reducer_->forget_times();
+}
+
+void TrainingStep::run_on_device(std::int64_t step, const Request& request, StepReport& report) {
+  optimizer_.set_constants(request.learning_rate, step);
+  if (graphs_ && trace_ == nullptr && request.may_be_captured) {
+    run_captured(step, request, report);
+  } else {
+    keep_states();
+    run_and_sum(step, report);
+    set_limits(request, report.samples);
+    judge_and_update(request.want_norm, report);
+  }
+  if (optimizer_.writes_copy(arenas()))
+    network_.parameters().set_copies_version(parameter_version(step + 1));
+  if (request.before_update) request.before_update();
+  feed_->prefetch();
+  read_tail(report);
+  const auto& verdict = *static_cast<const StepVerdict*>(verdict_on_host_.view().data);
+  report.gradient_norm = static_cast<double>(verdict.norm);
+  report.is_bad = verdict.is_bad != 0.0f;
 }
 
 StepReport TrainingStep::run(Loader& loader, std::int64_t step, const Request& request) {
@@ -360,31 +475,12 @@ StepReport TrainingStep::run(Loader& loader, std::int64_t step, const Request& r
   report.stop_requested = request.stop;
   trace_ = request.trace;
   own_count_ = 0;
-  DeviceFeed& feed = feed_of(loader);
-  keep_states();
-  if (config_.reproducible)
-    run_reproducibly(step, report);
+  *stop_.as<float>().data() = request.stop ? 1.0f : 0.0f;
+  if (!feed_ || &feed_->loader() != &loader) feed_.emplace(loader, stream_);
+  if (on_cpu())
+    run_on_cpu(step, request, report);
   else
-    run_and_sum(step, report);
-  const TensorView gradients{network_.gradients().data, network_.parameters().parameters().type};
-  if (on_cpu()) {
-    read_tail(report);
-    judge(gradients, request, report);
-    const bool clips = config_.clip_norm > 0 && report.gradient_norm > config_.clip_norm;
-    if (!report.is_bad)
-      update(gradients, request, step, clips ? config_.clip_norm / report.gradient_norm : 1.0,
-             report);
-  } else {
-    judge_on_device(gradients, request, report.samples);
-    update(gradients, request, step, 1.0, report);
-    download(verdict_.view(), verdict_on_host_.view(), stream_);
-    feed.prefetch();
-    read_tail(report);
-    const auto& verdict =
-        *static_cast<const StepVerdict*>(static_cast<const void*>(verdict_on_host_.view().data));
-    report.gradient_norm = static_cast<double>(verdict.norm);
-    report.is_bad = verdict.is_bad != 0.0f;
-  }
+    run_on_device(step, request, report);
   find_own_bad_loss(report);
   if (report.is_bad) {
     restore_states();

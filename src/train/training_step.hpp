@@ -13,6 +13,7 @@
 #include "device/backend.hpp"
 #include "models/network.hpp"
 #include "train/optimizer.hpp"
+#include "train/step_graphs.hpp"
 #include "train/trace.hpp"
 
 namespace phalanx {
@@ -66,8 +67,12 @@ class TrainingStep {
     double loss_limit =
         std::numeric_limits<double>::infinity();  ///< of the mean loss; above it the step is bad
     std::function<void()>
-        before_update;  ///< called when parameters and optimizer state are about to change
+        before_update;  ///< called when parameters and optimizer state are about to change; on a
+    ///< GPU, where a checkpoint is copied to the host at once, when all is enqueued
+    bool may_be_captured = true;  ///< false: it runs as it is, whatever config.cuda_graph says
   };
+  /// Without config.cuda_graph, or where steps cannot be captured, which the constructor then says, there are none.
+  StepGraphs::Use graphs() const noexcept { return graphs_ ? graphs_->use() : StepGraphs::Use(); }
   /// The sums over ranks of the last step, bucket by bucket; empty where there are none.
   std::span<const GradientReducer::Bucket> buckets() const noexcept {
     return reducer_ ? std::span(reducer_->last_step()) : std::span<const GradientReducer::Bucket>();
@@ -78,20 +83,28 @@ class TrainingStep {
  private:
   double gradient_norm(ConstTensorView gradients);
   bool on_cpu() const noexcept { return stream_.device().backend == nullptr; }
-  DeviceFeed& feed_of(Loader& loader);
   ConstTensorView seed(const Batch& batch);
   void add_to_tail(std::size_t place, ConstTensorView value, bool is_first);
-  void set_stop(bool stop);
+  void send_stop();
+  void fetch_tail() { download(tail(), tail_on_host_.view(), stream_); }
   void read_tail(StepReport& report);
-  void judge(ConstTensorView gradients, const Request& request, StepReport& report);
-  void judge_on_device(ConstTensorView gradients, const Request& request, std::int64_t samples);
-  void update(ConstTensorView gradients, const Request& request, std::int64_t step, double scale,
-              StepReport& report);
-  void keep_own_loss(ConstTensorView loss, const BatchSlice& slice);
+  void run_on_cpu(std::int64_t step, const Request& request, StepReport& report);
+  void run_on_device(std::int64_t step, const Request& request, StepReport& report);
+  void run_captured(std::int64_t step, const Request& request, StepReport& report);
+  void judge(const Request& request, StepReport& report);
+  void set_limits(const Request& request, std::int64_t samples);
+  void judge_and_update(bool wants_norm, StepReport& report);
+  TensorView parameter_gradients() const noexcept;
+  Optimizer::Arenas arenas() const noexcept;
+  void fetch_own_loss(ConstTensorView loss);
+  void note_own_loss(const BatchSlice& slice) { own_slices_[own_count_++] = slice; }
   void find_own_bad_loss(StepReport& report);
   void keep_states();
   void restore_states();
+  void begin_micro_batch(std::int64_t micro, const Batch& batch, std::int64_t step);
+  void send_place();
   void run_micro_batch(const Batch& batch, std::int64_t step, bool is_last);
+  void finish_sums(StepReport& report);
   RunOptions run_options(const Batch& batch, std::int64_t step, bool reduces);
   const Batch& next_batch();
   void trace_step(std::chrono::steady_clock::time_point updating) const;
@@ -121,8 +134,12 @@ class TrainingStep {
   HostTensor tail_on_host_, stop_, own_losses_;  // of a step
   std::vector<BatchSlice> own_slices_;           // to which the losses belong
   std::size_t own_count_ = 0;
-  Tensor norm_sums_, verdict_;  // on a GPU
-  HostTensor verdict_on_host_;
+  std::int64_t micro_ = 0;  // the present micro-batch
+  // On a GPU, where a step runs as it was enqueued: what is different each time.
+  HostTensor limits_on_host_, places_on_host_, verdict_on_host_;
+  Tensor limits_, places_;  // a RandomPlace for each micro-batch
+  Tensor norm_sums_, verdict_;
+  std::optional<StepGraphs> graphs_;
   std::int64_t local_shards_ = 0;   // reproducible: of this rank
   std::int64_t states_summed_ = 0;  // reproducible: shards of this step, over all ranks
   Tensor sum_of_micro_batches_;     // reproducible, with several

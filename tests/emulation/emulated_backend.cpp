@@ -7,8 +7,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -20,8 +18,8 @@
 #include "device/backend.hpp"
 #include "device/cuda/arena_kernels.hpp"
 #include "emulation/device_memory.hpp"
-#include "emulation/polled_queue.hpp"
-#include "simt/engine.hpp"
+#include "emulation/emulated_stream.hpp"
+#include "emulation/recording.hpp"
 
 namespace phalanx::emulation {
 namespace {
@@ -33,105 +31,98 @@ std::size_t number_from(const char* variable, std::size_t fallback) {
 
 using Clock = std::chrono::steady_clock;
 
-class EmulatedStream final : public BackendStream, public PolledQueue {
- public:
-  std::shared_ptr<EmulatedStream> self;  // until it is destroyed; events keep it longer
-
-  EmulatedStream(int device, DeviceBackend* owner, DeviceMemory& memory) : memory_(memory) {
-    index = device;
-    backend = owner;
-    queue = static_cast<simt::Queue*>(this);
-  }
-
-  void add(std::function<void()> work) override {
-    add_polled([work = std::move(work)] {
-      work();
-      return true;
-    });
-  }
-  void add_polled(std::function<bool()> work) override {
-    const std::lock_guard lock(mutex_);
-    work_.push_back(std::move(work));
-    ++added_;
-  }
-  void advance() override { (void)advance_to(added()); }
-  std::size_t added() const {
-    const std::lock_guard lock(mutex_);
-    return added_;
-  }
-  /// Does what was added before `count` other things, as far as nothing has to be waited for. Whether all of it is done.
-  bool advance_to(std::size_t count) {
-    if (!begin(count)) return is_done_to(count);
-    const End end(*this);
-    const DeviceMemory::Access access(memory_);
-    while (std::function<bool()>* work = next(count)) {
-      bool is_done = true;
-      try {
-        is_done = (*work)();
-      } catch (const simt::Error& e) {
-        remove_first();
-        throw DeviceError(std::string("the emulated GPU found an error: ") + e.what() +
-                          "; enqueued last: " + last_launches());
-      } catch (...) {
-        remove_first();
-        throw;
-      }
-      if (!is_done) return false;
-      remove_first();
-    }
-    return true;
-  }
-  void run_all() {
-    const std::size_t count = added();
-    while (!advance_to(count)) std::this_thread::sleep_for(std::chrono::microseconds(20));
-  }
-
- private:
-  struct End {
-    explicit End(EmulatedStream& of) : stream(of) {}
-    End(const End&) = delete;
-    End& operator=(const End&) = delete;
-    ~End() {
-      const std::lock_guard lock(stream.mutex_);
-      stream.is_running_ = false;
-    }
-    EmulatedStream& stream;
-  };
-
-  // One thread at a time. One that comes back to a stream it is running, since streams wait for each other, turns away too.
-  bool begin(std::size_t count) {
-    const std::lock_guard lock(mutex_);
-    if (is_running_ || done_ >= count) return false;
-    is_running_ = true;
-    return true;
-  }
-  bool is_done_to(std::size_t count) const {
-    const std::lock_guard lock(mutex_);
-    return done_ >= count;
-  }
-  std::function<bool()>* next(std::size_t count) {
-    const std::lock_guard lock(mutex_);
-    return done_ >= count || work_.empty() ? nullptr : &work_.front();
-  }
-  void remove_first() {
-    std::function<bool()> removed;  // ends when the lock is gone
-    const std::lock_guard lock(mutex_);
-    removed = std::move(work_.front());
-    work_.pop_front();
-    ++done_;
-  }
-
-  DeviceMemory& memory_;
-  mutable std::mutex mutex_;
-  std::deque<std::function<bool()>> work_;
-  std::size_t added_ = 0, done_ = 0;
-  bool is_running_ = false;
-};
-
 struct EmulatedEvent {
+  bool is_timed = false;
   std::shared_ptr<EmulatedStream> stream;
   std::size_t count = 0;
   std::shared_ptr<Clock::time_point> when;  // the stream came past
+  std::shared_ptr<Recording> recording;     // in which it was recorded
+  Recording::Mark mark;
+};
+
+struct EmulatedGraph {
+  std::shared_ptr<Recording> recording;
+  std::vector<std::shared_ptr<EmulatedStream>>
+      streams;  // of its branches; the first is the caller's
+};
+
+/// The captures of this process: which thread has begun one, and on which streams.
+class Captures {
+ public:
+  void begin(EmulatedStream& stream) {
+    refuse("another capture");
+    if (stream.recording != nullptr) throw DeviceError("the stream is being captured");
+    const std::lock_guard lock(mutex_);
+    Capture& capture = captures_[std::this_thread::get_id()];
+    capture.recording = std::make_shared<Recording>();
+    join(stream, capture);
+  }
+
+  /// The recording, and how many streams took part.
+  std::shared_ptr<Recording> end(EmulatedStream& stream) {
+    Capture capture;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = captures_.find(std::this_thread::get_id());
+      if (found == captures_.end() || found->second.streams.front().get() != &stream)
+        throw DeviceError("the end of a capture that this thread has not begun on this stream");
+      capture = std::move(found->second);
+      captures_.erase(found);
+    }
+    for (const auto& joined : capture.streams) joined->recording = nullptr;
+    capture.recording->end();
+    return capture.recording;
+  }
+
+  void record(EmulatedEvent& event, const EmulatedStream& stream) {
+    if (event.is_timed)
+      throw DeviceError("an event whose time is taken was recorded on a captured stream");
+    event = {.recording = stream.recording, .mark = stream.recording->mark(stream.branch)};
+  }
+
+  void wait(EmulatedStream& stream, const EmulatedEvent& event) {
+    if (event.recording == nullptr)
+      throw DeviceError("a captured stream was to wait for an event from before its capture");
+    if (event.recording->has_ended())
+      throw DeviceError("a stream was to wait for an event of a capture that has ended");
+    if (stream.recording == nullptr) {
+      const std::lock_guard lock(mutex_);
+      for (auto& [thread, capture] : captures_)
+        if (capture.recording == event.recording) join(stream, capture);
+    }
+    if (stream.recording != event.recording)
+      throw DeviceError("two captures were to wait for each other");
+    stream.recording->wait(stream.branch, event.mark);
+  }
+
+  /// Throws    DeviceError if this thread captures.
+  void refuse(const std::string& what) const {
+    if (const auto recording = of_this_thread())
+      throw DeviceError(what + " within a capture of the same thread");
+  }
+  /// The same for what cannot throw: the capture ends with it.
+  void note(const std::string& what) const noexcept {
+    if (const auto recording = of_this_thread()) recording->fail(what);
+  }
+
+ private:
+  struct Capture {
+    std::shared_ptr<Recording> recording;
+    std::vector<std::shared_ptr<EmulatedStream>> streams;  // first the one that is captured
+  };
+  static void join(EmulatedStream& stream, Capture& capture) {
+    stream.recording = capture.recording;
+    stream.branch = capture.recording->add_branch();
+    capture.streams.push_back(stream.self);
+  }
+  std::shared_ptr<Recording> of_this_thread() const {
+    const std::lock_guard lock(mutex_);
+    const auto found = captures_.find(std::this_thread::get_id());
+    return found == captures_.end() ? nullptr : found->second.recording;
+  }
+
+  mutable std::mutex mutex_;
+  std::map<std::thread::id, Capture> captures_;
 };
 
 EmulatedStream& stream_of(void* handle) {
@@ -174,24 +165,35 @@ class EmulatedBackend final : public DeviceBackend {
     } catch (const Error&) {
     }
   }
-  void synchronize(void* stream) override { stream_of(stream).run_all(); }
+  void synchronize(void* stream) override {
+    captures_.refuse("a wait of the host for a stream");
+    stream_of(stream).run_all();
+  }
   bool is_done(void* stream) override {
+    captures_.refuse("a question whether a stream is done");
     return stream_of(stream).advance_to(stream_of(stream).added());
   }
-  void* make_event(int, bool) override { return new EmulatedEvent; }
+  void* make_event(int, bool is_timed) override { return new EmulatedEvent{.is_timed = is_timed}; }
   void destroy_event(void* event) noexcept override { delete static_cast<EmulatedEvent*>(event); }
-  void record(void* event, void* stream) override {
+  void record(void* handle, void* stream) override {
+    auto& event = *static_cast<EmulatedEvent*>(handle);
+    if (stream_of(stream).recording != nullptr) return captures_.record(event, stream_of(stream));
     auto when = std::make_shared<Clock::time_point>();
     stream_of(stream).add([when] { *when = Clock::now(); });
-    *static_cast<EmulatedEvent*>(event) = {stream_of(stream).self, stream_of(stream).added(), when};
+    event = {event.is_timed, stream_of(stream).self, stream_of(stream).added(), when, nullptr, {}};
   }
   void wait(void* stream, void* event) override {
     const EmulatedEvent at = *static_cast<EmulatedEvent*>(event);
+    if (at.recording != nullptr || (at.stream != nullptr && stream_of(stream).recording != nullptr))
+      return captures_.wait(stream_of(stream), at);
     if (at.stream == nullptr || at.stream.get() == &stream_of(stream)) return;
     stream_of(stream).add_polled([at] { return at.stream->advance_to(at.count); });
   }
   bool is_past(void* event) override {
+    captures_.refuse("a question whether an event is past");
     const EmulatedEvent& at = *static_cast<EmulatedEvent*>(event);
+    if (at.recording != nullptr)
+      throw DeviceError("a question whether an event is past that was recorded in a capture");
     return at.stream == nullptr || at.stream->advance_to(at.count);
   }
   double seconds_between(void* begin, void* end) override {
@@ -202,7 +204,27 @@ class EmulatedBackend final : public DeviceBackend {
     return std::chrono::duration<double>(*to->when - *from->when).count();
   }
 
+  void begin_capture(void* stream) override { captures_.begin(stream_of(stream)); }
+  void* end_capture(void* stream) override {
+    auto graph = std::make_unique<EmulatedGraph>();
+    graph->recording = captures_.end(stream_of(stream));
+    graph->streams.push_back(nullptr);
+    while (graph->streams.size() < graph->recording->branches())
+      graph->streams.push_back(
+          std::make_shared<EmulatedStream>(stream_of(stream).index, this, memory_));
+    return graph.release();
+  }
+  void launch_graph(void* handle, void* stream) override {
+    captures_.refuse("a launch of a graph");
+    const EmulatedGraph& graph = *static_cast<EmulatedGraph*>(handle);
+    std::vector<std::shared_ptr<EmulatedStream>> streams = graph.streams;
+    streams.front() = stream_of(stream).self;
+    graph.recording->enqueue(streams);
+  }
+  void destroy_graph(void* graph) noexcept override { delete static_cast<EmulatedGraph*>(graph); }
+
   std::byte* allocate(std::size_t size_bytes, void* stream) override {
+    captures_.refuse("a request for memory");
     std::byte* memory = memory_.allocate(size_bytes);
     if (memory == nullptr) stream_of(stream).run_all();  // frees what waits to be freed
     if (memory == nullptr) memory = memory_.allocate(size_bytes);
@@ -213,15 +235,18 @@ class EmulatedBackend final : public DeviceBackend {
     return memory;
   }
   void free(std::byte* memory, void* stream) noexcept override {
+    captures_.note("memory was freed");
     stream_of(stream).add([this, memory] { memory_.free(memory); });
   }
   std::byte* allocate_pinned(std::size_t size_bytes) override {
+    captures_.refuse("a request for pinned memory");
     const std::lock_guard lock(mutex_);
     auto* memory = static_cast<std::byte*>(std::malloc(size_bytes));
     pinned_.emplace(memory, size_bytes);
     return memory;
   }
   void free_pinned(std::byte* memory) noexcept override {
+    captures_.note("pinned memory was freed");
     const std::lock_guard lock(mutex_);
     pinned_.erase(memory);
     std::free(memory);
@@ -242,14 +267,17 @@ class EmulatedBackend final : public DeviceBackend {
       stream_of(stream).add([=] { std::memcpy(device, host, size_bytes); });
       return;
     }
+    captures_.refuse("a copy from host memory that is not pinned");
     std::vector<std::byte> bytes(host, host + size_bytes);
     stream_of(stream).add(
         [=, bytes = std::move(bytes)] { std::memcpy(device, bytes.data(), bytes.size()); });
   }
   void download(const std::byte* device, std::byte* host, std::size_t size_bytes,
                 void* stream) override {
+    const bool waits = !is_pinned(host);
+    if (waits) captures_.refuse("a copy to host memory that is not pinned");
     stream_of(stream).add([=] { std::memcpy(host, device, size_bytes); });
-    if (!is_pinned(host)) stream_of(stream).run_all();
+    if (waits) stream_of(stream).run_all();
   }
   void copy(const std::byte* from, std::byte* to, std::size_t size_bytes, void* stream) override {
     stream_of(stream).add([=] { std::memmove(to, from, size_bytes); });
@@ -265,7 +293,7 @@ class EmulatedBackend final : public DeviceBackend {
   void scale(float* values, float factor, std::int64_t count, void* stream) override {
     scale_on_device(values, factor, count, stream_of(stream));
   }
-  void judge_step(const StepLimits& limits, const double* sums, std::int64_t count,
+  void judge_step(const StepLimits* limits, const double* sums, std::int64_t count,
                   const float* loss, StepVerdict* verdict, void* stream) override {
     judge_step_on_device(limits, sums, count, loss, verdict, stream_of(stream));
   }
@@ -298,6 +326,7 @@ class EmulatedBackend final : public DeviceBackend {
 
   int count_;
   DeviceMemory memory_;
+  Captures captures_;
   mutable std::mutex mutex_;
   std::map<const std::byte*, std::size_t> pinned_;
 };

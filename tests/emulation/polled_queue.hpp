@@ -11,7 +11,8 @@ namespace phalanx::emulation {
 /// streams are of this kind.
 class PolledQueue : public simt::Queue {
  public:
-  /// `work` is asked until it returns true; what comes behind it waits. It never blocks.
+  /// `work` is asked until it returns true; what comes behind it waits. It never blocks. If the queue is being captured, each
+  /// launch of the graph asks a copy of `work` as it was when it was added.
   virtual void add_polled(std::function<bool()> work) = 0;
   /// Does what can be done without waiting. Any thread may call.
   virtual void advance() = 0;

@@ -362,5 +362,59 @@ def test_two_clusters_stand_side_by_side(t):
         assert one.run("srun", "hostname") == "node1"
 
 
+def test_a_server_answers_from_ranks_on_two_hosts_and_starts_them_again(t):
+    """The front end stands on a third host: tensors go to the ranks and come back by TCP."""
+    h5py()
+    config = t.config("model = mlp\nhidden = 16\nbatch-size = 16\n" + f"data = {t.images()}\n")
+    t.run("train", config, "--output", t.path("run"), "--max-steps", 40)
+    t.run("publish", "--checkpoint", t.newest("run"), "--repository", t.path("models"), "--name", "shapes")
+    ask = t.write("ask.py", ASK)
+    with cluster(t) as c:
+        log = open(t.path("serve.log"), "w+", encoding="utf-8")
+        server = subprocess.Popen(
+            [PROGRAM, "run", c.environment["PHALANX_BINARY"], "serve", "--repository", t.path("models"), "--port", "8100",
+             "--ranks", "4", "--launch", "mpirun -n 4 --host node1:2,node2:2"],
+            env=c.environment, cwd=SOURCE, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+
+        def says(*parts):
+            with open(t.path("serve.log"), encoding="utf-8") as file:
+                return all(re.search(part, file.read()) for part in parts)
+
+        try:
+            wait_until(lambda: says(r"info ready") or server.poll() is not None, 40, "the server is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {open(t.path('serve.log')).read()}") from error
+        answers = c.run("/usr/bin/python3", ask, 40)
+        assert answers.splitlines()[0] == "40 answered alike", answers
+        c.command("exec", "node2", "pkill -KILL -o phalanx")
+        wait_until(lambda: says(r"ready again"), 40, "the ranks are there again")
+        answers = c.run("/usr/bin/python3", ask, 40)
+        assert answers.splitlines()[0] == "40 answered alike", answers
+        c.run("pkill", "-TERM", "-o", "phalanx")
+        assert server.wait(30) == 0
+        log.close()
+
+
+ASK = """
+import http.client, json, sys, time
+body = json.dumps({"input": [[[(i * 8 + j) % 7 for j in range(8)] for i in range(8)]]})
+found = set()
+count = 0
+for _ in range(int(sys.argv[1]) * 20):
+    connection = http.client.HTTPConnection("127.0.0.1", 8100, timeout=10)
+    connection.request("POST", "/predict/shapes", body)
+    response = connection.getresponse()
+    answer = response.read()
+    if response.status == 503:
+        time.sleep(0.1)
+        continue
+    found.add((response.status, tuple(json.loads(answer)["output"])))
+    count += 1
+    if count == int(sys.argv[1]):
+        break
+print(f"{count} answered alike" if len(found) == 1 else found)
+"""
+
+
 if __name__ == "__main__":
     run_tests(globals())

@@ -49,7 +49,7 @@ PLACES = [
     (r"openssl/.*", ("src/formats/*.cpp", "src/serve/*.cpp")),
     (r"zlib\.h", ("src/data/*.cpp", "src/serve/*.cpp", "tests/*")),
     (r"(lzma|jpeglib|png)\.h", ("src/data/*.cpp", "tests/*")),
-    (r"boost/(asio|beast)/.*", ("src/serve/*",)),
+    (r"boost/(asio|beast)/.*", ("src/serve/*", "benchmarks/serve/*")),
     (r"simdjson\.h", ("src/serve/json_request.hpp",)),
     (r"boost/program_options.*", ("src/cli/*.cpp",)),
     (r"(gtest|gmock)/.*", ("tests/*",)),

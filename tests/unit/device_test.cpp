@@ -45,7 +45,7 @@ TEST_F(Backend, WhichIsMissingOrIsNoneIsNamed) {
               HasSubstr("the backend /nowhere/libnone.so cannot be opened: "));
   EXPECT_EQ(error_of("libm.so.6"),
             "libm.so.6 is no backend: it has no function phalanx_make_backend");
-  EXPECT_THAT(error_of(PHALANX_OLD_BACKEND), HasSubstr("was built for another version than 4"));
+  EXPECT_THAT(error_of(PHALANX_OLD_BACKEND), HasSubstr("was built for another version than 5"));
 }
 
 TEST_F(Backend, GivesMemoryInTheOrderOfTheStreamAndTakesAllOfItBack) {

@@ -48,6 +48,13 @@ class FakeBackend final : public DeviceBackend {
   void wait(void*, void*) override { note("wait"); }
   bool is_past(void*) override { return true; }
   double seconds_between(void*, void*) override { return 0.25; }
+  void begin_capture(void*) override { note("begin-capture"); }
+  void* end_capture(void*) override {
+    note("end-capture");
+    return this;
+  }
+  void launch_graph(void*, void*) override { note("launch"); }
+  void destroy_graph(void*) noexcept override { note("graph-ends"); }
   std::byte* allocate(std::size_t size_bytes, void*) override {
     if (size_bytes > info(0).memory_bytes)
       throw OutOfMemory(fmt::format("no {} bytes on the fake device", size_bytes));
@@ -89,7 +96,7 @@ class FakeBackend final : public DeviceBackend {
   }
   void convert(DType, const void*, DType, void*, std::int64_t, void*) override { note("convert"); }
   void scale(float*, float, std::int64_t, void*) override { note("scale"); }
-  void judge_step(const StepLimits&, const double*, std::int64_t, const float*, StepVerdict*,
+  void judge_step(const StepLimits*, const double*, std::int64_t, const float*, StepVerdict*,
                   void*) override {
     note("judge-step");
   }

@@ -99,6 +99,7 @@ struct Comm {
   int rank = 0, size = 1;
   std::map<std::string, int> calls;
   std::size_t enqueued = 0;
+  std::size_t begun = 0;                           // by its queue; guarded by the group
   int asks = 0;                                    // until what is in progress is done
   std::vector<std::function<void()>> in_progress;  // what is then enqueued
   bool is_aborted = false;                         // guarded by the group
@@ -200,48 +201,65 @@ void drive(Group& group, Comm* peer) {
   peer->is_driven = false;
 }
 
-/// On its queue, rank `rank` is at collective `number`. Whether that is done.
-bool meet(const std::shared_ptr<Group>& group, Comm* comm, std::size_t number) {
+/// One rank's part in a collective, as its queue comes to it. A captured one is another collective at each launch.
+struct Call {
+  std::shared_ptr<Group> group;
+  Comm* comm;
+  Operation operation;
+  const std::byte* from;
+  std::byte* to;
+  std::size_t number = 0;  // among those of the group; 0: it has not begun
+};
+
+// With the group locked.
+Meeting& begin(Call& call) {
+  Group& group = *call.group;
+  if (call.number != 0) return group.meetings[call.number];
+  call.number = ++call.comm->begun;
+  const auto [found, is_new] = group.meetings.try_emplace(call.number);
+  Meeting& meeting = found->second;
+  if (is_new) {
+    meeting.operation = call.operation;
+    meeting.shares.resize(static_cast<std::size_t>(call.comm->size));
+  }
+  if (!(meeting.operation == call.operation)) group.is_mismatched = true;
+  meeting.shares[static_cast<std::size_t>(call.comm->rank)] = {call.from, call.to, true};
+  return meeting;
+}
+
+/// Whether the collective is done.
+bool meet(Call& call) {
   std::vector<Comm*> missing;
   {
-    const std::lock_guard lock(group->mutex);
-    if (std::ranges::find(group->comms, comm) == group->comms.end() || comm->is_aborted)
+    Group& group = *call.group;
+    const std::lock_guard lock(group.mutex);
+    if (std::ranges::find(group.comms, call.comm) == group.comms.end() || call.comm->is_aborted)
       return true;
-    Meeting& meeting = group->meetings[number];
-    meeting.shares[static_cast<std::size_t>(comm->rank)].has_come = true;
-    if (!meeting.is_done && !meeting.is_lost &&
+    Meeting& meeting = begin(call);
+    if (!meeting.is_done && !meeting.is_lost && !group.is_mismatched &&
         std::ranges::all_of(meeting.shares, [](const Share& share) { return share.has_come; })) {
       perform(meeting);
       meeting.is_done = true;
     }
     if (meeting.is_done) return true;
     for (std::size_t r = 0; r < meeting.shares.size(); ++r)
-      if (!meeting.shares[r].has_come && meeting.shares[r].to != nullptr && group->comms[r])
-        missing.push_back(group->comms[r]);
+      if (!meeting.shares[r].has_come && group.comms[r]) missing.push_back(group.comms[r]);
   }
-  for (Comm* peer : missing) drive(*group, peer);
-  const std::lock_guard lock(group->mutex);
-  return group->meetings[number].is_done;
+  for (Comm* peer : missing) drive(*call.group, peer);
+  const std::lock_guard lock(call.group->mutex);
+  return call.group->meetings[call.number].is_done;
 }
 
 void enqueue(Comm* comm, const Operation& operation, const void* from, void* to,
              nccl::Stream stream) {
   auto* queue = dynamic_cast<emulation::PolledQueue*>(static_cast<simt::Queue*>(stream));
-  const std::size_t number = ++comm->enqueued;
+  ++comm->enqueued;
   {
     const std::lock_guard lock(comm->group->mutex);
-    const auto [meeting, is_new] = comm->group->meetings.try_emplace(number);
-    if (is_new) {
-      meeting->second.operation = operation;
-      meeting->second.shares.resize(static_cast<std::size_t>(comm->size));
-    }
-    if (!(meeting->second.operation == operation)) comm->group->is_mismatched = true;
-    Share& share = meeting->second.shares[static_cast<std::size_t>(comm->rank)];
-    share.from = static_cast<const std::byte*>(from);
-    share.to = static_cast<std::byte*>(to);
     comm->queue = queue;
   }
-  queue->add_polled([group = comm->group, comm, number] { return meet(group, comm, number); });
+  queue->add_polled([call = Call{comm->group, comm, operation, static_cast<const std::byte*>(from),
+                                 static_cast<std::byte*>(to)}]() mutable { return meet(call); });
 }
 
 Result collective(const char* function, Comm* comm, const Operation& operation, const void* from,

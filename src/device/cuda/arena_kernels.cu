@@ -190,8 +190,8 @@ __device__ bool is_finite(float x) { return fabsf(x) <= 3.402823466e38f; }
 /// Bound     by latency: some microseconds
 /// Sizes     any number of sums; none counts as a norm of 0
 __global__ void __launch_bounds__(kThreads)
-    judge_step_kernel(StepLimits limits, const double* __restrict__ sums, std::int64_t count,
-                      const float* __restrict__ loss, StepVerdict* verdict) {
+    judge_step_kernel(const StepLimits* __restrict__ limits, const double* __restrict__ sums,
+                      std::int64_t count, const float* __restrict__ loss, StepVerdict* verdict) {
   __shared__ double of_threads[kThreads];
   double sum = 0;
   for (std::int64_t i = threadIdx.x; i < count; i += kThreads) sum += sums[i];
@@ -201,11 +201,11 @@ __global__ void __launch_bounds__(kThreads)
   sum = 0;
   for (const double part : of_threads) sum += part;
   const auto norm = static_cast<float>(sqrt(sum));
-  const float mean = *loss / limits.samples;
-  const bool is_bad = !is_finite(norm) || !is_finite(mean) || mean > limits.loss_limit;
-  const bool clips = limits.clip_norm > 0.0f && norm > limits.clip_norm;
-  const float scale =
-      clips ? static_cast<float>(static_cast<double>(limits.clip_norm) / sqrt(sum)) : 1.0f;
+  const float mean = *loss / limits->samples;
+  const bool is_bad = !is_finite(norm) || !is_finite(mean) || mean > limits->loss_limit;
+  const float most = limits->clip_norm;
+  const bool clips = most > 0.0f && norm > most;
+  const float scale = clips ? static_cast<float>(static_cast<double>(most) / sqrt(sum)) : 1.0f;
   *verdict = {norm, is_bad ? nanf("") : scale, is_bad ? 1.0f : 0.0f, 0.0f};
 }
 
@@ -216,7 +216,7 @@ void scale_on_device(float* values, float factor, std::int64_t count, BackendStr
          values, factor, count);
 }
 
-void judge_step_on_device(const StepLimits& limits, const double* sums, std::int64_t count,
+void judge_step_on_device(const StepLimits* limits, const double* sums, std::int64_t count,
                           const float* loss, StepVerdict* verdict, BackendStream& stream) {
   launch("judge_step", judge_step_kernel, 1, kThreads, 0, stream, limits, sums, count, loss,
          verdict);

@@ -20,7 +20,7 @@ void sum_squares_on_device(const float* values, std::int64_t count, std::int64_t
                            double* sums, BackendStream& stream);
 
 void scale_on_device(float* values, float factor, std::int64_t count, BackendStream& stream);
-void judge_step_on_device(const StepLimits& limits, const double* sums, std::int64_t count,
+void judge_step_on_device(const StepLimits* limits, const double* sums, std::int64_t count,
                           const float* loss, StepVerdict* verdict, BackendStream& stream);
 
 /// The operator's kernels; null if it has none. Generated from kernels/CMakeLists.txt.

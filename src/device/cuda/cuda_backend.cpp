@@ -149,6 +149,29 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
     return static_cast<double>(milliseconds) / 1000;
   }
 
+  // Of this thread alone: others, such as those that load data, may still allocate and wait.
+  void begin_capture(void* stream) override {
+    check(cudaStreamBeginCapture(queue_of(stream), cudaStreamCaptureModeThreadLocal),
+          "cudaStreamBeginCapture");
+  }
+  void* end_capture(void* stream) override {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(queue_of(stream), &graph), "cudaStreamEndCapture");
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t code = cudaGraphInstantiateWithFlags(&executable, graph, 0);
+    (void)cudaGraphDestroy(graph);
+    check(code, "cudaGraphInstantiate");
+    return executable;
+  }
+  void launch_graph(void* graph, void* stream) override {
+    stream_of(stream).note("a graph");
+    check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), queue_of(stream)),
+          "cudaGraphLaunch");
+  }
+  void destroy_graph(void* graph) noexcept override {
+    (void)cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+  }
+
   std::byte* allocate(std::size_t size_bytes, void* stream) override {
     void* memory = nullptr;
     const cudaError_t code = cudaMallocAsync(&memory, size_bytes, queue_of(stream));
@@ -208,7 +231,7 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
   void scale(float* values, float factor, std::int64_t count, void* stream) override {
     scale_on_device(values, factor, count, stream_of(stream));
   }
-  void judge_step(const StepLimits& limits, const double* sums, std::int64_t count,
+  void judge_step(const StepLimits* limits, const double* sums, std::int64_t count,
                   const float* loss, StepVerdict* verdict, void* stream) override {
     judge_step_on_device(limits, sums, count, loss, verdict, stream_of(stream));
   }

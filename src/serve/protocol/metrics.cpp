@@ -111,12 +111,14 @@ std::string_view triton_reason(int status) {
 
 class Page {
  public:
-  explicit Page(const OperationView& view) : view_(view) {
+  /// Models that the client's key may not see are left out.
+  Page(const OperationView& view, const HttpExchange& exchange) : view_(view), exchange_(exchange) {
     for (const auto& [name, entry] : view.registry.models())
       for (const auto& [number, served] : entry.versions)
-        versions_.push_back(
-            {MetricLabels().with("model", name).with("version", fmt::format("{}", number)),
-             served.get()});
+        if (exchange.may_see(name))
+          versions_.push_back(
+              {MetricLabels().with("model", name).with("version", fmt::format("{}", number)),
+               served.get()});
   }
 
   std::string write(bool triton_names) {
@@ -229,11 +231,12 @@ class Page {
                  "Share of the requests without a version that goes to an alias, 0 to 1.");
     for (const auto& [model, entry] : view_.registry.models())
       for (const auto& [alias, a] : entry.config.aliases)
-        text_.add(MetricLabels()
-                      .with("model", model)
-                      .with("version", fmt::format("{}", a.version))
-                      .with("alias", alias),
-                  a.percent / 100.0);
+        if (exchange_.may_see(model))
+          text_.add(MetricLabels()
+                        .with("model", model)
+                        .with("version", fmt::format("{}", a.version))
+                        .with("alias", alias),
+                    a.percent / 100.0);
   }
 
   void latency(const MetricLabels& labels, const LatencyHistogram& histogram) {
@@ -288,6 +291,7 @@ class Page {
   }
 
   const OperationView& view_;
+  const HttpExchange& exchange_;
   std::vector<Version> versions_;
   PrometheusText text_;
 };
@@ -296,11 +300,11 @@ class Page {
 
 std::vector<Route> metrics_routes(OperationView view, bool triton_names) {
   return {{"GET", "/metrics", Access::kInfer, "Counters and gauges for Prometheus",
-           [view = std::move(view), triton_names](HttpExchange&,
+           [view = std::move(view), triton_names](HttpExchange& exchange,
                                                   const RouteValues&) -> Awaitable<HttpResponse> {
              HttpResponse response;
              response.content_type = PrometheusText::kContentType;
-             response.body = Page(view).write(triton_names);
+             response.body = Page(view, exchange).write(triton_names);
              co_return response;
            }}};
 }

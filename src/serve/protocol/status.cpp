@@ -94,13 +94,15 @@ Json ranks_json(const RankGroup& group) {
   return {{"up", group.is_up()}, {"restarts", group.restarts()}, {"list", list}};
 }
 
-std::string status_text(const OperationView& view) {
+/// With the models that the client's key may see.
+std::string status_text(const OperationView& view, const HttpExchange& exchange) {
   const auto now = std::chrono::system_clock::now();
   const ProcessUsage usage = process_usage();
   const HttpStats& http = view.http_stats;
   Json models = Json::array();
   for (const auto& [model, entry] : view.registry.models())
-    models.push_back(model_json(model, entry, view.registry.repository()));
+    if (exchange.may_see(model))
+      models.push_back(model_json(model, entry, view.registry.repository()));
   const Json status = {{"version", view.program_version},
                        {"ready", view.is_ready()},
                        {"draining", view.is_draining()},
@@ -129,10 +131,11 @@ std::string status_text(const OperationView& view) {
 
 std::vector<Route> status_routes(OperationView view) {
   return {{"GET", "/status", Access::kInfer, "Models, ranks, counters and gauges, for dashboards",
-           [view = std::move(view)](HttpExchange&, const RouteValues&) -> Awaitable<HttpResponse> {
+           [view = std::move(view)](HttpExchange& exchange,
+                                    const RouteValues&) -> Awaitable<HttpResponse> {
              HttpResponse response;
              response.headers.emplace_back("Cache-Control", "no-store");
-             response.body = status_text(view);
+             response.body = status_text(view, exchange);
              co_return response;
            }}};
 }

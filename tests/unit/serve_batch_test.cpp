@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "core/error.hpp"
+#include "serve/batch_policy.hpp"
+#include "serve/shared_arena.hpp"
+#include "serve/stats.hpp"
+#include "unit/data_testing.hpp"
+
+namespace phalanx {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+using testing::expect_error;
+
+QueueView waiting(std::int64_t rows, nanoseconds oldest = {}, bool rank_is_idle = true) {
+  QueueView view;
+  view.rows = rows;
+  view.oldest_wait = oldest;
+  view.rows_per_second = 1e6;
+  view.rank_is_idle = rank_is_idle;
+  return view;
+}
+
+TEST(BatchPolicy, SendsNothingFromAnEmptyQueue) { EXPECT_EQ(decide_batch({}, waiting(0)).rows, 0); }
+
+TEST(BatchPolicy, SendsAFullBatchAtOnceAlsoBehindOneThatRuns) {
+  for (bool is_idle : {true, false})
+    for (std::int64_t rows : {64, 65, 1000})
+      EXPECT_EQ(decide_batch({}, waiting(rows, {}, is_idle)).rows, 64);
+}
+
+TEST(BatchPolicy, SendsTheLargestPreferredSizeThatIsThere) {
+  ModelConfig config;
+  config.preferred_batch_sizes = {8, 16};
+  EXPECT_EQ(decide_batch(config, waiting(7)).rows, 0);
+  EXPECT_EQ(decide_batch(config, waiting(8)).rows, 8);
+  EXPECT_EQ(decide_batch(config, waiting(15, {}, false)).rows, 8);
+  EXPECT_EQ(decide_batch(config, waiting(63)).rows, 16);
+  EXPECT_EQ(decide_batch(config, waiting(64)).rows, 64);
+}
+
+TEST(BatchPolicy, WaitsForTheDelayOfTheFirstRequestAndNoLonger) {
+  ModelConfig config;
+  config.max_queue_delay_us = 3000;
+  const BatchDecision early = decide_batch(config, waiting(5, milliseconds(1)));
+  EXPECT_EQ(early.rows, 0);
+  EXPECT_EQ(early.wait, milliseconds(2));
+  EXPECT_EQ(decide_batch(config, waiting(5, milliseconds(3))).rows, 5);
+  EXPECT_EQ(decide_batch(config, waiting(5, milliseconds(30))).rows, 5);
+}
+
+TEST(BatchPolicy, DoesNotWaitWithoutADelay) {
+  ModelConfig config;
+  config.max_queue_delay_us = 0;
+  EXPECT_EQ(decide_batch(config, waiting(1)).rows, 1);
+}
+
+TEST(BatchPolicy, DoesNotWaitWhenNobodyElseIsToBeExpected) {
+  QueueView view = waiting(3);
+  view.rows_per_second = 400;  // of which 0.8 come in the delay of 2 ms
+  EXPECT_EQ(decide_batch({}, view).rows, 3);
+  view.rows_per_second = 600;
+  EXPECT_EQ(decide_batch({}, view).rows, 0);
+}
+
+TEST(BatchPolicy, SendsNoPartBehindABatchThatStillRuns) {
+  const BatchDecision decision = decide_batch({}, waiting(63, milliseconds(50), false));
+  EXPECT_EQ(decision.rows, 0);
+  EXPECT_GT(decision.wait, nanoseconds::zero());
+}
+
+TEST(BatchPolicy, WaitsLessWhereAnswersWouldMissTheirTarget) {
+  ModelConfig config;
+  config.max_queue_delay_us = 50'000;
+  config.target_p99_ms = 20;
+  QueueView view = waiting(4);
+  view.service_time = milliseconds(8);
+  EXPECT_EQ(decide_batch(config, view).wait, milliseconds(4));
+  view.service_time = milliseconds(12);  // there is no time to wait at all
+  EXPECT_EQ(decide_batch(config, view).rows, 4);
+  config.target_p99_ms = 1000;  // never longer than the delay
+  EXPECT_EQ(decide_batch(config, view).wait, milliseconds(50));
+}
+
+TEST(SharedArena, GivesAlignedPiecesThatDoNotOverlap) {
+  SharedArena arena(1 << 20);
+  std::vector<SharedBlock> blocks;
+  for (std::size_t bytes : {1u, 63u, 64u, 65u, 1000u, 4096u})
+    blocks.push_back(arena.allocate(bytes));
+  std::size_t end = 0;
+  for (const SharedBlock& block : blocks) {
+    EXPECT_EQ(block->offset() % 64, 0u);
+    EXPECT_GE(block->offset(), end);
+    end = block->offset() + block->size_bytes();
+    std::fill_n(block->data(), block->size_bytes(), std::byte{7});
+  }
+  EXPECT_EQ(arena.used_bytes(), 64u + 64 + 64 + 128 + 1024 + 4096);
+}
+
+TEST(SharedArena, JoinsWhatIsGivenBackInAnyOrder) {
+  constexpr std::size_t kPiece = 1024, kPieces = 64;
+  SharedArena arena(kPiece * kPieces);
+  std::mt19937 random(3);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<SharedBlock> blocks;
+    for (std::size_t i = 0; i < kPieces; ++i) blocks.push_back(arena.allocate(kPiece));
+    std::ranges::shuffle(blocks, random);
+    while (!blocks.empty()) blocks.pop_back();
+    EXPECT_EQ(arena.used_bytes(), 0u);
+    EXPECT_EQ(arena.allocate(kPiece * kPieces)->offset(), 0u);
+  }
+}
+
+TEST(SharedArena, SaysWhenItIsFullAndGoesOnAfterwards) {
+  SharedArena arena(8192);
+  SharedBlock first = arena.allocate(4096), gap = arena.allocate(2048);
+  const SharedBlock last = arena.allocate(2048);
+  expect_error<OutOfMemory>([&] { arena.allocate(1); }, {"are in use"});
+  gap.reset();
+  expect_error<OutOfMemory>([&] { arena.allocate(2049); }, {"are in use"});
+  EXPECT_EQ(arena.allocate(2048)->offset(), 4096u);
+  expect_error<OutOfMemory>([&] { arena.allocate(static_cast<std::size_t>(-1)); }, {"no room"});
+  first.reset();
+  EXPECT_NO_THROW(arena.allocate(6144));
+}
+
+TEST(LatencyHistogram, HasNoQuantileWithoutValues) {
+  EXPECT_EQ(LatencyHistogram().quantile(0.5), 0);
+}
+
+TEST(LatencyHistogram, CountsABoundIntoItsOwnBucket) {
+  LatencyHistogram histogram;
+  histogram.add(50e-6);
+  histogram.add(51e-6);
+  histogram.add(100);
+  EXPECT_EQ(histogram.in_bucket(0), 1u);
+  EXPECT_EQ(histogram.in_bucket(1), 1u);
+  EXPECT_EQ(histogram.in_bucket(LatencyHistogram::kBounds.size()), 1u);
+  EXPECT_EQ(histogram.count(), 3u);
+  EXPECT_NEAR(histogram.sum(), 100.000101, 1e-9);
+}
+
+TEST(LatencyHistogram, InterpolatesQuantilesWithinABucket) {
+  LatencyHistogram histogram;
+  for (int i = 0; i < 100; ++i) histogram.add(1.5e-3);  // all between 1 and 2 ms
+  EXPECT_NEAR(histogram.quantile(0.5), 1.5e-3, 1e-9);
+  EXPECT_NEAR(histogram.quantile(0.99), 1.99e-3, 1e-9);
+  for (int i = 0; i < 100; ++i) histogram.add(15e-3);
+  EXPECT_NEAR(histogram.quantile(0.25), 1.5e-3, 1e-9);
+  EXPECT_NEAR(histogram.quantile(0.75), 15e-3, 1e-9);
+  EXPECT_EQ(histogram.quantile(1), 20e-3);
+}
+
+}  // namespace
+}  // namespace phalanx
