@@ -465,6 +465,32 @@ def test_the_page_can_be_read_on_a_phone_and_in_the_dark(t):
         assert moving == 0, moving
 
 
+def test_a_key_for_one_model_shows_no_other(t):
+    checkpoint, _ = trained(t)
+    publish(t, checkpoint, "lines")
+    publish(t, checkpoint, "secret")
+    keys = t.path("keys.json")
+    key = re.search(r"phx_\w+", t.run("key", "create", "--keys", keys, "--name", "shop", "--models", "lines").text).group()
+    with Server(t, "--keys", keys) as server:
+        for path in "/metrics", "/status", "/openapi.json":
+            assert server.get(path)[0] == 401, path
+        assert server.get("/")[0] == 200
+        bearer = {"Authorization": f"Bearer {key}"}
+        for path in "/metrics", "/status":
+            code, answer, _ = server.get(path, headers=bearer)
+            text = answer.decode() if isinstance(answer, bytes) else json.dumps(answer)
+            assert code == 200 and "lines" in text and "secret" not in text, (path, text)
+        with Browser() as browser:
+            browser.open(f"http://127.0.0.1:{server.port}/")
+            browser.wait("return document.querySelector('#key-panel').checkVisibility()", 10, "the page asks for a key")
+            browser.type("#key", key + ENTER)
+            browser.wait("return document.querySelectorAll('#try-model option').length", 10, "models are offered")
+            assert "secret" not in browser.text("body") and "lines" in browser.text("#models")
+            browser.type("#try-file", t.write("line.png", line_picture(2)))
+            browser.click("#try-form button")
+            browser.wait("return document.querySelector('#class')?.textContent == '2'", 10, "the class is shown")
+
+
 class KeyedProxy(http.server.ThreadingHTTPServer):
     """The server as one that wants a key for all but its page."""
 
