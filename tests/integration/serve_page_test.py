@@ -111,7 +111,7 @@ def test_metrics_add_up_with_the_requests_that_were_sent(t):
         assert not any(name.startswith("nv_") for name in m.types), m.types
 
 
-def test_metrics_for_triton_s_boards_are_behind_a_switch(t):
+def test_metrics_with_the_names_of_triton_are_behind_a_switch(t):
     checkpoint, data = trained(t)
     publish(t, checkpoint)
     with Server(t, "--triton-metrics") as server:
@@ -185,7 +185,7 @@ def test_the_status_counts_what_was_asked(t):
         assert after["http"]["requests"] > before["http"]["requests"] and after["uptime_s"] > before["uptime_s"]
 
 
-def test_a_version_that_cannot_be_loaded_says_why_without_the_server_s_paths(t):
+def test_a_version_that_cannot_be_loaded_says_why_without_paths_of_the_server(t):
     checkpoint, _ = trained(t)
     publish(t, checkpoint)
     publish(t, checkpoint)
@@ -294,6 +294,44 @@ def test_the_page_shows_numbers_that_change_under_load(t):
         assert not browser.errors(), browser.errors()
 
 
+# Statuses of a server that was asked 30 times a second, 3 rows each, and whose counters began again once.
+FIVE_MINUTES = """
+const { Samples, quantile } = await import('/dashboard/samples.js');
+const samples = new Samples();
+const status = (n) => ({
+  http: { failed: 0 }, latency_bounds_s: [0.001, 0.002, 0.005],
+  ranks: { list: [{ rank: 0, busy_s: n * 0.25, batches: n, rows: n * 3 }] },
+  models: [{ name: 'm', versions: [{ version: '1', requests: n * 30, failed: n, rows: n * 90, batches: n, waiting_rows: 2,
+             running_rows: 1, latency: { counts: [n * 10, n * 20, 0, 0] }, batch_rows: { 90: n } }] }],
+});
+for (let i = 0; i < 400; ++i) samples.add(status(i < 200 ? i : i - 199), i * 1000);
+const recent = samples.recent('m/1', 5), all = samples.recent('', 5), other = samples.recent('x', 5);
+return {
+  kept: [samples.list.length, samples.points.length],
+  rate: recent.requests / recent.seconds, rows: recent.rows / recent.seconds,
+  same: JSON.stringify(recent) == JSON.stringify(all), other: other.requests, batches: [...recent.batchRows],
+  busy: samples.ranks(5)[0].busy, p50: quantile(recent.latency, [0.001, 0.002, 0.005], 0.5),
+  none: Number.isNaN(quantile([0, 0, 0, 0], [0.001, 0.002, 0.005], 0.5)), last: quantile([0, 0, 0, 9], [1, 2, 5], 0.5),
+  rates: [Math.min(...samples.points.map(p => p.requests)), Math.max(...samples.points.map(p => p.requests))],
+};
+"""
+
+
+def test_rates_and_quantiles_of_five_minutes_are_right(t):
+    checkpoint, _ = trained(t)
+    publish(t, checkpoint)
+    with Server(t) as server, Browser() as browser:
+        browser.open(f"http://127.0.0.1:{server.port}/")
+        found = browser.run(f"return (async () => {{ {FIVE_MINUTES} }})()")
+        assert found["kept"] == [301, 300], found
+        assert abs(found["rate"] - 30) < 1e-9 and abs(found["rows"] - 90) < 1e-9, found
+        assert found["same"] and found["other"] == 0 and found["batches"] == [[90, 5]], found
+        assert abs(found["busy"] - 0.25) < 1e-9, found
+        # A third lies below 1 ms: a quarter of the others is left up to the half.
+        assert abs(found["p50"] - 1.25e-3) < 1e-9 and found["none"] and found["last"] == 5, found
+        assert found["rates"] == [30, 30], f"a counter that began again makes no spike: {found}"
+
+
 def test_the_page_says_that_the_server_is_gone(t):
     checkpoint, _ = trained(t)
     publish(t, checkpoint)
@@ -319,6 +357,15 @@ def test_the_page_asks_a_model(t):
         browser.wait("return document.querySelector('#class')", 10, "the class is shown")
         assert browser.text("#class") == "2", browser.text("#answer")
         assert len(browser.elements("#answer .bars li")) == 4 and "%" in browser.text("#answer .bars")
+        # Another one, dropped.
+        dropped = list(line_picture(3))
+        browser.run("const files = new DataTransfer();"
+                    "files.items.add(new File([new Uint8Array(arguments[0])], 'a.png', {type: 'image/png'}));"
+                    "document.querySelector('#drop').dispatchEvent(new DragEvent('drop', {dataTransfer: files, bubbles: true,"
+                    "cancelable: true}))", dropped)
+        browser.wait("return document.querySelector('#preview').naturalWidth == 8", 10, "the image is shown")
+        browser.click("#try-form button")
+        browser.wait("return document.querySelector('#class').textContent == '3'", 10, "its class is shown")
         # Numbers, by keyboard alone.
         browser.run("const s = document.querySelector('#try-model');"
                     "s.value = [...s.options].findIndex(o => o.text == 'table');"
@@ -416,6 +463,32 @@ def test_the_page_can_be_read_on_a_phone_and_in_the_dark(t):
                              "!/^(none|all 0s)/.test(getComputedStyle(e).transition) &&"
                              "parseFloat(getComputedStyle(e).transitionDuration) > 0).length")
         assert moving == 0, moving
+
+
+def test_a_key_for_one_model_shows_no_other(t):
+    checkpoint, _ = trained(t)
+    publish(t, checkpoint, "lines")
+    publish(t, checkpoint, "secret")
+    keys = t.path("keys.json")
+    key = re.search(r"phx_\w+", t.run("key", "create", "--keys", keys, "--name", "shop", "--models", "lines").text).group()
+    with Server(t, "--keys", keys) as server:
+        for path in "/metrics", "/status", "/openapi.json":
+            assert server.get(path)[0] == 401, path
+        assert server.get("/")[0] == 200
+        bearer = {"Authorization": f"Bearer {key}"}
+        for path in "/metrics", "/status":
+            code, answer, _ = server.get(path, headers=bearer)
+            text = answer.decode() if isinstance(answer, bytes) else json.dumps(answer)
+            assert code == 200 and "lines" in text and "secret" not in text, (path, text)
+        with Browser() as browser:
+            browser.open(f"http://127.0.0.1:{server.port}/")
+            browser.wait("return document.querySelector('#key-panel').checkVisibility()", 10, "the page asks for a key")
+            browser.type("#key", key + ENTER)
+            browser.wait("return document.querySelectorAll('#try-model option').length", 10, "models are offered")
+            assert "secret" not in browser.text("body") and "lines" in browser.text("#models")
+            browser.type("#try-file", t.write("line.png", line_picture(2)))
+            browser.click("#try-form button")
+            browser.wait("return document.querySelector('#class')?.textContent == '2'", 10, "the class is shown")
 
 
 class KeyedProxy(http.server.ThreadingHTTPServer):

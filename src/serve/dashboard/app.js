@@ -53,10 +53,12 @@ class Page {
     const charts = byId("charts");
     const share = { format: percent, top: () => 1 };
     this.charts = [
-      new LineChart(charts, { title: "Throughput per second", series: [{ name: "requests", label: "Requests" }, { name: "rows", label: "Rows" }] }),
+      new LineChart(charts, { title: "Throughput per second",
+        series: [{ name: "requests", label: "Requests" }, { name: "rows", label: "Rows" }] }),
       new LineChart(charts, { title: "Latency", format: duration,
         series: [{ name: "p50", label: "p50" }, { name: "p90", label: "p90" }, { name: "p99", label: "p99" }] }),
-      new LineChart(charts, { title: "Queue in rows", series: [{ name: "waiting", label: "Waiting" }, { name: "running", label: "Running" }] }),
+      new LineChart(charts, { title: "Queue in rows",
+        series: [{ name: "waiting", label: "Waiting" }, { name: "running", label: "Running" }] }),
       new LineChart(charts, { title: "Load of the ranks", ...share,
         series: [{ name: "busy", label: "Mean" }, { name: "busiest", label: "Busiest" }] }),
     ];
@@ -197,7 +199,8 @@ class Page {
 
   showRanks() {
     const { restarts, up } = this.status.ranks;
-    setText(byId("restarts"), `${up ? "All ranks are there" : "Ranks are missing"} · started again ${restarts} time${restarts === 1 ? "" : "s"}`);
+    const times = `${restarts} time${restarts === 1 ? "" : "s"}`;
+    setText(byId("restarts"), `${up ? "All ranks are there" : "Ranks are missing"} · started again ${times}`);
     this.ranks.show(this.samples.ranks(RATES_S), (rank) => String(rank.rank), (rank) => [
       String(rank.rank),
       rank.host,
@@ -228,8 +231,9 @@ function traffic(model, version) {
   const has_split = model.aliases.some((alias) => alias.percent > 0);
   const ready = model.versions.filter((v) => v.state === "READY");
   if (!has_split && ready[ready.length - 1] === version) parts.push("default");
-  const share = version.shadowed ? `shadow disagreed in ${percent(version.shadow_disagreed / version.shadowed)} of ${number(version.shadowed)}` : "";
-  return { text: parts.join(", ") || "by version only", note: share };
+  const disagreed = percent(version.shadow_disagreed / version.shadowed);
+  const note = version.shadowed ? `shadow disagreed in ${disagreed} of ${number(version.shadowed)}` : "";
+  return { text: parts.join(", ") || "by version only", note };
 }
 
 new Page().poll();

@@ -58,7 +58,8 @@ export class LineChart {
     const last = points[points.length - 1] ?? {};
     this.series.forEach(({ name }, i) => setText(this.values[i], this.format(last[name] ?? NaN)));
     const newest = this.series.map(({ name, label }) => `${label} ${this.format(last[name] ?? NaN)}`).join(", ");
-    this.svg.setAttribute("aria-label", `${this.title} of the last ${span / 60} minutes. Now: ${newest}. Highest: ${this.format(most)}.`);
+    this.svg.setAttribute("aria-label",
+      `${this.title} of the last ${span / 60} minutes. Now: ${newest}. Highest: ${this.format(most)}.`);
   }
 }
 
@@ -67,7 +68,8 @@ export class BatchChart {
   constructor(parent) {
     this.bars = make("ol", { class: "columns" });
     parent.append(make("figure", { class: "card chart" },
-      make("figcaption", {}, make("h3", {}, "Batch sizes"), make("p", { class: "legend" }, "Share of the last minute's batches, by rows")),
+      make("figcaption", {}, make("h3", {}, "Batch sizes"),
+        make("p", { class: "legend" }, "Share of the last minute's batches, by rows")),
       this.bars));
   }
 
@@ -81,8 +83,8 @@ export class BatchChart {
     const ranges = Math.max(counts.length, 7);
     while (this.bars.children.length > ranges) this.bars.lastChild.remove();
     while (this.bars.children.length < ranges)
-      this.bars.append(make("li", {}, make("span", { class: "share" }), make("span", { class: "column", "aria-hidden": "true" }),
-        make("span", { class: "range" })));
+      this.bars.append(make("li", {}, make("span", { class: "share" }),
+        make("span", { class: "column", "aria-hidden": "true" }), make("span", { class: "range" })));
     for (let i = 0; i < ranges; ++i) {
       const [share, column, range] = this.bars.children[i].children;
       const part = all > 0 ? (counts[i] ?? 0) / all : 0;

@@ -43,7 +43,8 @@ function sample(prediction) {
   if (prediction.answer) {
     return [bars(prediction.output.map((p, i) => [`Output ${i}: ${prediction.answer[i] ? "yes" : "no"}`, p, percentOf(p)]))];
   }
-  if (prediction.output.length === 1) return [make("p", { class: "class" }, "Value ", make("strong", {}, number(prediction.output[0])))];
+  if (prediction.output.length === 1)
+    return [make("p", { class: "class" }, "Value ", make("strong", {}, number(prediction.output[0])))];
   const most = Math.max(...prediction.output.map(Math.abs), 1e-30);
   return [bars(prediction.output.slice(0, MOST_BARS).map((v, i) => [`Output ${i}`, Math.abs(v) / most, number(v)]))];
 }
@@ -84,12 +85,13 @@ export class TryForm {
       const ready = model.versions.filter((v) => v.state === "READY");
       if (!ready.length) continue;
       const about = ready[ready.length - 1];
-      options.push({ path: [model.name], label: model.name, about });
+      const add = (path, label, version) => options.push({ path, label, about: version });
+      add([model.name], model.name, about);
       for (const alias of model.aliases) {
         const of = ready.find((v) => v.version === alias.version);
-        if (of) options.push({ path: [model.name, alias.name], label: `${model.name}, ${alias.name} (version ${alias.version})`, about: of });
+        if (of) add([model.name, alias.name], `${model.name}, ${alias.name} (version ${alias.version})`, of);
       }
-      for (const v of ready) options.push({ path: [model.name, v.version], label: `${model.name}, version ${v.version}`, about: v });
+      for (const v of ready) add([model.name, v.version], `${model.name}, version ${v.version}`, v);
     }
     const labels = options.map((option) => option.label).join("\n");
     this.options = options;
@@ -170,7 +172,8 @@ export class TryForm {
     const parts = list.slice(0, MOST_SAMPLES).flatMap((one, i) =>
       list.length > 1 ? [make("h3", {}, `Sample ${i + 1}`), ...sample(one)] : sample(one));
     if (list.length > MOST_SAMPLES) parts.push(make("p", { class: "muted" }, `and ${list.length - MOST_SAMPLES} more samples`));
-    parts.push(make("p", { class: "muted" }, `${answer.model}, version ${answer.version}; ${duration(took)} until the answer was here`));
+    const from = `${answer.model}, version ${answer.version}`;
+    parts.push(make("p", { class: "muted" }, `${from}; ${duration(took)} until the answer was here`));
     this.answer.replaceChildren(...parts);
   }
 }
