@@ -47,6 +47,6 @@ if [ "$quick" = no ] && [ $# -eq 0 ]; then
   build asan unit_tests serve_tests thread_tests operators_test fuzzers simt_tests emulated_test gpu_comm_tests
   ctest --preset asan
   say "ThreadSanitizer: what uses threads, emulated CUDA"
-  build tsan thread_tests simt_tests gpu_comm_tests
+  build tsan thread_tests simt_tests
   ctest --preset tsan
 fi
