@@ -7,8 +7,8 @@
 namespace phalanx {
 namespace {
 
-void copy_arrays(const Network& from, Network& to, Stream& stream) {
-  ParameterSet &a = const_cast<Network&>(from).parameters(), &b = to.parameters();
+void copy_arrays(Network& from, Network& to, Stream& stream) {
+  ParameterSet &a = from.parameters(), &b = to.parameters();
   for (const ParameterSlot& slot : b.layout().parameters())
     for (const ParameterSlot& known : a.layout().parameters())
       if (known.name == slot.name) copy(a.parameter(slot.name), b.parameter(slot.name), stream);

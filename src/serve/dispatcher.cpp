@@ -38,8 +38,7 @@ std::size_t ModelQueue::waiting_requests() const noexcept {
   return count;
 }
 
-Dispatcher::Dispatcher(net::io_context& io, SharedArena& arena, RankGroup& group)
-    : arena_(arena), group_(group), timer_(io) {}
+Dispatcher::Dispatcher(net::io_context& io, RankGroup& group) : group_(group), timer_(io) {}
 
 void Dispatcher::add(const std::shared_ptr<ModelQueue>& queue) {
   if (std::ranges::find(queues_, queue) == queues_.end()) queues_.push_back(queue);

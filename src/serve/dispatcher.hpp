@@ -34,7 +34,6 @@ class ModelQueue {
   std::size_t waiting_requests() const noexcept;
   std::int64_t running_rows() const noexcept { return running_rows_; }
   bool is_idle() const noexcept { return rows_ == 0 && running_rows_ == 0; }
-  double rows_per_second() const noexcept { return rows_per_second_; }
 
  private:
   friend class Dispatcher;
@@ -54,7 +53,7 @@ class ModelQueue {
 /// a batch goes to the rank that will be free first.
 class Dispatcher {
  public:
-  Dispatcher(net::io_context& io, SharedArena& arena, RankGroup& group);
+  Dispatcher(net::io_context& io, RankGroup& group);
 
   /// Once, however often it is called.
   void add(const std::shared_ptr<ModelQueue>& queue);
@@ -87,7 +86,6 @@ class Dispatcher {
   double utilisation(const ModelQueue& queue) const;
   static std::chrono::nanoseconds service_time(const ModelQueue& queue, std::int64_t rows);
 
-  SharedArena& arena_;
   RankGroup& group_;
   net::steady_timer timer_;
   std::vector<std::shared_ptr<ModelQueue>> queues_;

@@ -42,7 +42,7 @@ class Front {
                {.on_up = [this] { ranks_are_up(); },
                 .on_lost = [this](const std::string& why) { ranks_are_lost(why); },
                 .on_given_up = [this](const std::string& why) { give_up(why); }}),
-        dispatcher_(io_, arena_, group_),
+        dispatcher_(io_, group_),
         registry_(io_, options.repository.empty() ? Repository() : Repository(options.repository),
                   group_, dispatcher_),
         service_(io_, arena_, registry_, dispatcher_),
