@@ -1,167 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
-
 #include <optional>
-#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
 
-#include "common/onednn.hpp"
-#include "conv/conv.hpp"
+#include "conv/conv_onednn.hpp"
 
 namespace phalanx {
 namespace {
 
-using dnnl::memory;
-using Tag = memory::format_tag;
-
-memory::desc image_desc(const TensorType& type, Tag tag) {
-  const auto sizes = type.shape.sizes();
-  return {memory::dims(sizes.begin(), sizes.end()), to_dnnl(type.dtype), tag};
-}
-
-/// The names that oneDNN has for the memory of an image. There are several if C = block or H = W =
-/// 1, and its fast kernels insist on one of them.
-std::vector<Tag> tags_of(const TensorType& type) {
-  const std::int64_t c = type.shape[1], block = type.channel_block;
-  const bool any_order = c == 1 || type.shape[2] * type.shape[3] == 1;
-  std::vector<Tag> tags;
-  if (block == 1) tags.push_back(Tag::nchw);
-  if (block == 16 || (any_order && c % 16 == 0)) tags.push_back(Tag::nChw16c);
-  if (block == 8 || (any_order && c % 8 == 0)) tags.push_back(Tag::nChw8c);
-  if (block == c || any_order) tags.push_back(Tag::nhwc);
-  if (tags.empty())
-    throw Unsupported(fmt::format("conv: oneDNN does not know the format of {}", type.str()));
-  return tags;
-}
-
-/// The channel block of a format that oneDNN chose, if it is one of ours.
-std::optional<std::int64_t> block_of(const memory::desc& desc, const TensorType& type) {
-  const std::int64_t c = type.shape[1];
-  if (desc == image_desc(type, Tag::nchw)) return 1;
-  if (c % 16 == 0 && desc == image_desc(type, Tag::nChw16c)) return 16;
-  if (c % 8 == 0 && desc == image_desc(type, Tag::nChw8c)) return 8;
-  if (desc == image_desc(type, Tag::nhwc)) return c;
-  return std::nullopt;
-}
-
-/// One convolution as oneDNN's three primitives see it.
-struct Problem {
-  Problem(const Attributes& attributes, const TensorType& x_in, const TensorType& w,
-          const TensorType& y_in, bool bias)
-      : sizes(conv_sizes(attributes, x_in.shape, w.shape)), x(x_in), y(y_in), has_bias(bias) {
-    const Window2d& win = sizes.window;
-    strides = {win.h.stride, win.w.stride};
-    dilations = {win.h.dilation - 1, win.w.dilation - 1};
-    pads_begin = {win.h.pad_begin, win.w.pad_begin};
-    pads_end = {win.h.pad_end, win.w.pad_end};
-    const auto dims = w.shape.sizes();
-    w_dims.assign(dims.begin(), dims.end());
-    if (sizes.group > 1) {
-      w_dims[0] /= sizes.group;
-      w_dims.insert(w_dims.begin(), sizes.group);
-    }
-  }
-
-  memory::desc plain_w() const {
-    return {w_dims, memory::data_type::f32, sizes.group > 1 ? Tag::goihw : Tag::oihw};
-  }
-  memory::desc any_w(DType type) const { return {w_dims, to_dnnl(type), Tag::any}; }
-  memory::desc b() const { return {{sizes.o}, memory::data_type::f32, Tag::x}; }
-
-  dnnl::convolution_forward::primitive_desc forward(const memory::desc& xd,
-                                                    const memory::desc& yd) const {
-    using dnnl::convolution_forward;
-    const auto kind = dnnl::prop_kind::forward_training;
-    const auto how = dnnl::algorithm::convolution_direct;
-    const memory::desc wd = any_w(x.dtype);
-    return {has_bias ? convolution_forward::desc(kind, how, xd, wd, b(), yd, strides, dilations,
-                                                 pads_begin, pads_end)
-                     : convolution_forward::desc(kind, how, xd, wd, yd, strides, dilations,
-                                                 pads_begin, pads_end),
-            dnnl_attributes(), cpu_engine()};
-  }
-  dnnl::convolution_backward_data::primitive_desc backward_data(const memory::desc& xd,
-                                                                const memory::desc& yd) const {
-    return {{dnnl::algorithm::convolution_direct, xd, any_w(x.dtype), yd, strides, dilations,
-             pads_begin, pads_end},
-            dnnl_attributes(),
-            cpu_engine(),
-            forward(xd, yd)};
-  }
-  dnnl::convolution_backward_weights::primitive_desc backward_weights(
-      const memory::desc& xd, const memory::desc& yd) const {
-    using dnnl::convolution_backward_weights;
-    const auto how = dnnl::algorithm::convolution_direct;
-    const memory::desc dw = any_w(DType::kF32);
-    return {has_bias ? convolution_backward_weights::desc(how, xd, dw, b(), yd, strides, dilations,
-                                                          pads_begin, pads_end)
-                     : convolution_backward_weights::desc(how, xd, dw, yd, strides, dilations,
-                                                          pads_begin, pads_end),
-            dnnl_attributes(), cpu_engine(), forward(xd, yd)};
-  }
-
-  ConvSizes sizes;
-  TensorType x, y;
-  bool has_bias;
-  memory::dims strides, dilations, pads_begin, pads_end, w_dims;
-};
-
-/// oneDNN's reference kernels take a thousand times as long, and those by matrix product twice as
-/// long as the others; their sums depend on the number of threads besides.
-bool is_slow(std::string_view implementation) {
-  return implementation.starts_with("ref") || implementation.find("gemm") != std::string_view::npos;
-}
-
-/// What `make` makes of the formats that x and y have. Where oneDNN has only slow kernels for them,
-/// of the channels-last formats: the operands are converted on the way then.
-template <class Make>
-auto best_of(const Problem& p, Make make) -> decltype(make(memory::desc(), memory::desc())) {
-  using Pd = decltype(make(memory::desc(), memory::desc()));
-  std::optional<Pd> slow;
-  const auto attempt = [&](Tag tx, Tag ty) -> std::optional<Pd> {
-    try {
-      Pd pd = make(image_desc(p.x, tx), image_desc(p.y, ty));
-      if (!is_slow(pd.impl_info_str())) return pd;
-      if (!slow) slow = pd;
-    } catch (const dnnl::error&) {  // no kernel at all for these formats
-    }
-    return std::nullopt;
-  };
-  for (Tag tx : tags_of(p.x))
-    for (Tag ty : tags_of(p.y))
-      if (auto pd = attempt(tx, ty)) return *pd;
-  if (auto pd = attempt(Tag::nhwc, Tag::nhwc)) return *pd;
-  if (!slow)
-    throw Unsupported(
-        fmt::format("conv: oneDNN has no kernel for x {} on this processor", p.x.str()));
-  return *slow;
-}
-
-/// Copies between two formats of one operand; empty where they are the same bytes.
-DnnlCall conversion(const memory::desc& from, const memory::desc& to, bool add = false) {
-  if (from == to && !add) return {};
-  dnnl::primitive_attr attributes;
-  if (add) {
-    dnnl::post_ops sum;
-    sum.append_sum(1.0f);
-    attributes.set_post_ops(sum);
-  }
-  DnnlCall call(dnnl::reorder({cpu_engine(), from, cpu_engine(), to, attributes}));
-  call.add(DNNL_ARG_FROM, from);
-  call.add(DNNL_ARG_TO, to);
-  return call;
-}
-
-/// Empty if `desc`, the format inside a primitive, is the memory of `type`, the format outside.
-DnnlCall conversion_in(const TensorType& type, const memory::desc& desc) {
-  for (Tag tag : tags_of(type))
-    if (image_desc(type, tag) == desc) return {};
-  return conversion(image_desc(type, tags_of(type).front()), desc);
-}
-DnnlCall conversion_out(const memory::desc& desc, const TensorType& type) {
-  for (Tag tag : tags_of(type))
-    if (image_desc(type, tag) == desc) return {};
-  return conversion(desc, image_desc(type, tags_of(type).front()));
-}
+using namespace conv_onednn;
 
 /// Hands out pieces of the workspace.
 class Layout {
@@ -202,79 +50,182 @@ class PackedWeights {
   bool filled_ = false;
 };
 
-struct ForwardState final : OpState {
-  explicit ForwardState(const Problem& p) {
-    const auto pd =
-        best_of(p, [&](const memory::desc& x, const memory::desc& y) { return p.forward(x, y); });
-    to_x = conversion_in(p.x, pd.src_desc());
-    from_y = conversion_out(pd.dst_desc(), p.y);
-    weights = PackedWeights(p.plain_w(), pd.weights_desc(), stream);
-    has_bias = p.has_bias;
-    call = DnnlCall(dnnl::convolution_forward(pd));
-    call.add(DNNL_ARG_SRC, pd.src_desc());
-    call.add(DNNL_ARG_WEIGHTS, pd.weights_desc());
-    call.add(DNNL_ARG_DST, pd.dst_desc());
-    call.add(DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc());
-    if (has_bias) call.add(DNNL_ARG_BIAS, pd.bias_desc());
-    scratch_at = layout.take(pd.scratchpad_desc());
-    x_at = layout.take_if(to_x, pd.src_desc());
-    y_at = layout.take_if(from_y, pd.dst_desc());
-  }
-  std::size_t workspace_bytes() const noexcept override { return layout.size_bytes(); }
+/// The formats of a primitive's operands, of y from x or of dx from dy.
+struct Operands {
+  Operands() = default;
+  explicit Operands(const dnnl::convolution_forward::primitive_desc& pd)
+      : source(pd.src_desc()),
+        weights(pd.weights_desc()),
+        target(pd.dst_desc()),
+        bias(pd.bias_desc()),
+        scratch(pd.scratchpad_desc()) {}
+  explicit Operands(const dnnl::convolution_backward_data::primitive_desc& pd)
+      : source(pd.diff_dst_desc()),
+        weights(pd.weights_desc()),
+        target(pd.diff_src_desc()),
+        scratch(pd.scratchpad_desc()),
+        is_forward(false) {}
 
-  void run(const void* x, const void* w, const void* b, void* y, std::byte* workspace) {
-    if (to_x) {
-      to_x.run({x, workspace + x_at});
-      x = workspace + x_at;
-    }
-    void* to = from_y ? workspace + y_at : y;
-    if (has_bias)
-      call.run({x, w, to, workspace + scratch_at, b});
-    else
-      call.run({x, w, to, workspace + scratch_at});
-    if (from_y) from_y.run({to, y});
+  DnnlCall call_of(const dnnl::primitive& primitive, bool has_bias) const {
+    DnnlCall call(primitive);
+    call.add(is_forward ? DNNL_ARG_SRC : DNNL_ARG_DIFF_DST, source);
+    call.add(DNNL_ARG_WEIGHTS, weights);
+    call.add(is_forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_SRC, target);
+    call.add(DNNL_ARG_SCRATCHPAD, scratch);
+    if (has_bias) call.add(DNNL_ARG_BIAS, bias);
+    return call;
   }
 
-  Stream stream{Device{}};  // before the buffers made on it
-  PackedWeights weights;
-  DnnlCall call, to_x, from_y;
-  Layout layout;
-  std::size_t scratch_at = 0, x_at = 0, y_at = 0;
-  bool has_bias = false;
+  memory::desc source, weights, target, bias, scratch;
+  bool is_forward = true;
 };
 
-/// dx from w and dy.
-struct BackwardData {
-  BackwardData(const Problem& p, Stream& stream) {
+void run_call(DnnlCall& call, const void* source, const void* w, const void* b, void* target,
+              std::byte* scratch) {
+  if (b != nullptr)
+    call.run({source, w, target, scratch, b});
+  else
+    call.run({source, w, target, scratch});
+}
+
+/// One primitive for the whole batch, on oneDNN's threads; operands in other formats are converted on the way.
+class WholeBatch {
+ public:
+  WholeBatch(const dnnl::primitive& primitive, const Operands& o, const TensorType& source,
+             const TensorType& target, bool has_bias)
+      : call_(o.call_of(primitive, has_bias)),
+        to_source_(conversion_in(source, o.source)),
+        from_target_(conversion_out(o.target, target)) {
+    scratch_at_ = layout_.take(o.scratch);
+    source_at_ = layout_.take_if(to_source_, o.source);
+    target_at_ = layout_.take_if(from_target_, o.target);
+  }
+  std::size_t workspace_bytes() const noexcept { return layout_.size_bytes(); }
+
+  void run(const void* source, const void* w, const void* b, void* target, std::byte* workspace) {
+    if (to_source_) {
+      to_source_.run({source, workspace + source_at_});
+      source = workspace + source_at_;
+    }
+    void* to = from_target_ ? workspace + target_at_ : target;
+    run_call(call_, source, w, b, to, workspace + scratch_at_);
+    if (from_target_) from_target_.run({to, target});
+  }
+
+ private:
+  DnnlCall call_, to_source_, from_target_;
+  Layout layout_;
+  std::size_t scratch_at_ = 0, source_at_ = 0, target_at_ = 0;
+};
+
+/// One primitive for some images, run by every OpenMP thread for its share of the batch.
+class ByImages {
+ public:
+  /// `source`, `target`: of the whole batch, which is `calls` times what the primitive takes, in its formats.
+  ByImages(const dnnl::primitive& primitive, const Operands& o, const TensorType& source,
+           const TensorType& target, std::int64_t calls, bool has_bias)
+      : calls_(calls),
+        source_bytes_(source.size_bytes() / static_cast<std::size_t>(calls)),
+        target_bytes_(target.size_bytes() / static_cast<std::size_t>(calls)),
+        scratch_bytes_(align_up(o.scratch.get_size())) {
+    const std::int64_t threads = std::min<std::int64_t>(omp_get_max_threads(), calls);
+    for (std::int64_t i = 0; i < threads; ++i)
+      of_threads_.push_back(o.call_of(primitive, has_bias));
+  }
+  std::size_t workspace_bytes() const noexcept { return of_threads_.size() * scratch_bytes_; }
+
+  void run(const void* source, const void* w, const void* b, void* target, std::byte* workspace) {
+    const int threads =
+        std::min(static_cast<int>(of_threads_.size()), std::max(omp_get_max_threads(), 1));
+#pragma omp parallel num_threads(threads)
+    {
+      const OneThread one_thread;
+      const auto thread = static_cast<std::size_t>(omp_get_thread_num());
+#pragma omp for schedule(static)
+      for (std::int64_t i = 0; i < calls_; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        run_call(of_threads_[thread], static_cast<const std::byte*>(source) + at * source_bytes_, w,
+                 b, static_cast<std::byte*>(target) + at * target_bytes_,
+                 workspace + thread * scratch_bytes_);
+      }
+    }
+  }
+
+ private:
+  std::vector<DnnlCall> of_threads_;
+  std::int64_t calls_;
+  std::size_t source_bytes_, target_bytes_, scratch_bytes_;
+};
+
+/// y from x, or dx from dy, with its weights, in one of two ways.
+class Gather {
+ public:
+  static Gather forward(const Problem& p, Stream& stream) {
+    if (suits_winograd(p))
+      if (auto gather = by_images<dnnl::convolution_forward>(p, kWinogradForwardImages, stream))
+        return std::move(*gather);
+    const auto pd =
+        best_of(p, [&](const memory::desc& x, const memory::desc& y) { return p.forward(x, y); });
+    return {WholeBatch(dnnl::convolution_forward(pd), Operands(pd), p.x, p.y, p.has_bias), p,
+            pd.weights_desc(), stream};
+  }
+  static Gather backward(const Problem& p, Stream& stream) {
+    if (const std::int64_t images = winograd_backward_images(p); images > 0)
+      if (auto gather = by_images<dnnl::convolution_backward_data>(p, images, stream))
+        return std::move(*gather);
     const auto pd = best_of(
         p, [&](const memory::desc& x, const memory::desc& y) { return p.backward_data(x, y); });
-    to_dy = conversion_in(p.y, pd.diff_dst_desc());
-    from_dx = conversion_out(pd.diff_src_desc(), p.x);
-    weights = PackedWeights(p.plain_w(), pd.weights_desc(), stream);
-    call = DnnlCall(dnnl::convolution_backward_data(pd));
-    call.add(DNNL_ARG_DIFF_DST, pd.diff_dst_desc());
-    call.add(DNNL_ARG_WEIGHTS, pd.weights_desc());
-    call.add(DNNL_ARG_DIFF_SRC, pd.diff_src_desc());
-    call.add(DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc());
-    scratch_at = layout.take(pd.scratchpad_desc());
-    dy_at = layout.take_if(to_dy, pd.diff_dst_desc());
-    dx_at = layout.take_if(from_dx, pd.diff_src_desc());
+    return {WholeBatch(dnnl::convolution_backward_data(pd), Operands(pd), p.y, p.x, false), p,
+            pd.weights_desc(), stream};
   }
 
-  void run(const void* dy, const void* w, void* dx, std::byte* workspace) {
-    if (to_dy) {
-      to_dy.run({dy, workspace + dy_at});
-      dy = workspace + dy_at;
-    }
-    void* to = from_dx ? workspace + dx_at : dx;
-    call.run({dy, w, to, workspace + scratch_at});
-    if (from_dx) from_dx.run({to, dx});
+  std::size_t workspace_bytes() const noexcept {
+    return std::visit([](const auto& way) { return way.workspace_bytes(); }, way_);
+  }
+  void run(const void* source, const void* w, std::uint64_t version, const void* b, void* target,
+           std::byte* workspace) {
+    const void* packed = weights_.get(w, version);
+    std::visit([&](auto& way) { way.run(source, packed, b, target, workspace); }, way_);
   }
 
-  PackedWeights weights;
-  DnnlCall call, to_dy, from_dx;
-  Layout layout;
-  std::size_t scratch_at = 0, dy_at = 0, dx_at = 0;
+ private:
+  using Way = std::variant<WholeBatch, ByImages>;
+  Gather(Way way, const Problem& p, const memory::desc& packed, Stream& stream)
+      : way_(std::move(way)), weights_(p.plain_w(), packed, stream) {}
+
+  template <class Primitive>
+  static std::optional<Gather> by_images(const Problem& whole, std::int64_t images,
+                                         Stream& stream) {
+    constexpr bool kIsForward = std::is_same_v<Primitive, dnnl::convolution_forward>;
+    const Problem p = whole.of_images(images).by(dnnl::algorithm::convolution_winograd);
+    const auto pd = [&] {
+      const OneThread one_thread;
+      return winograd_of(p, [&](const memory::desc& x, const memory::desc& y) {
+        if constexpr (kIsForward)
+          return p.forward(x, y);
+        else
+          return p.backward_data(x, y);
+      });
+    }();
+    if (!pd) return std::nullopt;
+    const TensorType &from = kIsForward ? whole.x : whole.y, &to = kIsForward ? whole.y : whole.x;
+    const bool has_bias = kIsForward && p.has_bias;
+    const OneThread one_thread;
+    const Primitive primitive(*pd);
+    return Gather(ByImages(primitive, Operands(*pd), from, to, whole.sizes.n / images, has_bias), p,
+                  pd->weights_desc(), stream);
+  }
+
+  Way way_;
+  PackedWeights weights_;
+};
+
+struct ForwardState final : OpState {
+  explicit ForwardState(const Problem& p) : gather(Gather::forward(p, stream)) {}
+  std::size_t workspace_bytes() const noexcept override { return gather.workspace_bytes(); }
+
+  Stream stream{Device{}};  // before the buffers made on it
+  Gather gather;
 };
 
 /// dw and db from x and dy, on one thread: with more, oneDNN sums over them in an order that
@@ -282,8 +233,7 @@ struct BackwardData {
 struct BackwardWeights {
   explicit BackwardWeights(const Problem& p) : bias_size(p.sizes.o) {
     const OneThread one_thread;
-    const auto pd = best_of(
-        p, [&](const memory::desc& x, const memory::desc& y) { return p.backward_weights(x, y); });
+    const auto pd = chosen(p);
     to_x = conversion_in(p.x, pd.src_desc());
     to_dy = conversion_in(p.y, pd.diff_dst_desc());
     store_dw = conversion(pd.diff_weights_desc(), p.plain_w());
@@ -326,6 +276,17 @@ struct BackwardWeights {
       for (std::int64_t o = 0; o < bias_size; ++o) db[o] += sum_db[o];
   }
 
+  static dnnl::convolution_backward_weights::primitive_desc chosen(const Problem& p) {
+    const auto make = [](const Problem& by) {
+      return
+          [&by](const memory::desc& x, const memory::desc& y) { return by.backward_weights(x, y); };
+    };
+    const Problem winograd = p.by(dnnl::algorithm::convolution_winograd);
+    if (winograd_suits_weights(p))
+      if (auto pd = winograd_of(winograd, make(winograd))) return *pd;
+    return best_of(p, make(p));
+  }
+
   DnnlCall call, to_x, to_dy, store_dw, add_dw;
   Layout layout;
   std::size_t scratch_at = 0, dw_at = 0, db_at = 0, x_at = 0, dy_at = 0;
@@ -335,11 +296,10 @@ struct BackwardWeights {
 
 struct BackwardState final : OpState {
   std::size_t workspace_bytes() const noexcept override {
-    return std::max(data ? data->layout.size_bytes() : 0,
-                    weights ? weights->layout.size_bytes() : 0);
+    return std::max(data ? data->workspace_bytes() : 0, weights ? weights->layout.size_bytes() : 0);
   }
   Stream stream{Device{}};  // before the buffers made on it
-  std::optional<BackwardData> data;
+  std::optional<Gather> data;
   std::optional<BackwardWeights> weights;
 };
 
@@ -347,21 +307,28 @@ struct BackwardState final : OpState {
 
 void conv_choose_layout_cpu(const Attributes& attributes, Types in, Types out,
                             std::span<std::int64_t> in_blocks, std::span<std::int64_t> out_blocks) {
-  TensorType x{in[0].dtype, in[0].shape.with(0, std::max<std::int64_t>(in[0].shape[0], 1))};
-  TensorType y{out[0].dtype, out[0].shape.with(0, x.shape[0])};
+  const TensorType x{in[0].dtype, in[0].shape.with(0, std::max<std::int64_t>(in[0].shape[0], 1))};
+  const TensorType y{out[0].dtype, out[0].shape.with(0, x.shape[0])};
   in_blocks[0] = x.shape[1];
   out_blocks[0] = y.shape[1];
   const Problem p(attributes, x, in[1], y, false);
-  const auto any = [](const TensorType& type) { return image_desc(type, Tag::any); };
-  try {
-    const auto pd = p.forward(any(x), any(y));
-    const auto bx = block_of(pd.src_desc(), x), by = block_of(pd.dst_desc(), y);
+  const auto choose = [&](const Problem& by) {
+    const auto pd = by.forward(image_desc(by.x, Tag::any), image_desc(by.y, Tag::any));
+    const auto bx = block_of(pd.src_desc(), by.x), bo = block_of(pd.dst_desc(), by.y);
     // A plain x is for images: backward to a plain x has no fast kernel, but images need no
     // gradient.
     constexpr std::int64_t kMostImageChannels = 4;
-    if (!bx || !by || (*bx == 1 && x.shape[1] > kMostImageChannels)) return;
+    if (!bx || !bo || (*bx == 1 && x.shape[1] > kMostImageChannels)) return;
     in_blocks[0] = *bx;
-    out_blocks[0] = *by;
+    out_blocks[0] = *bo;
+  };
+  try {
+    if (suits_winograd(p))
+      return choose(p.of_images(kWinogradForwardImages).by(dnnl::algorithm::convolution_winograd));
+  } catch (const dnnl::error&) {  // not on this processor
+  }
+  try {
+    choose(p);
   } catch (const dnnl::error&) {
     throw Unsupported(
         fmt::format("conv: oneDNN has no kernel for x {} on this processor", x.str()));
@@ -378,9 +345,8 @@ std::unique_ptr<OpState> conv_prepare_forward_cpu(const PrepareArguments& given)
 void conv_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   if (ctx.state == nullptr) return;  // no images
   auto& state = static_cast<ForwardState&>(*ctx.state);
-  const void* w = state.weights.get(in[1].data, ctx.parameter_version);
-  state.run(in[0].data, w, state.has_bias ? in[2].data : nullptr, out[0].data,
-            ctx.workspace.data());
+  state.gather.run(in[0].data, in[1].data, ctx.parameter_version,
+                   in.size() == 3 ? in[2].data : nullptr, out[0].data, ctx.workspace.data());
 }
 
 std::unique_ptr<OpState> conv_prepare_backward_cpu(const PrepareArguments& given) {
@@ -390,7 +356,7 @@ std::unique_ptr<OpState> conv_prepare_backward_cpu(const PrepareArguments& given
   const bool has_db = out.size() == 3 && out_present[2];
   auto state = std::make_unique<BackwardState>();
   const Problem p(attributes, in[0], in[1], in.back(), has_db);
-  if (out_present[0]) state->data.emplace(p, state->stream);
+  if (out_present[0]) state->data = Gather::backward(p, state->stream);
   if (out_present[1] || has_db) state->weights.emplace(p);
   return state;
 }
@@ -409,8 +375,7 @@ void conv_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
     state.weights->run(x.data, dy.data, out[1].as<float>(), ctx.adds_to(1), db.as<float>(),
                        ctx.adds_to(2), workspace);
   if (state.data)
-    state.data->run(dy.data, state.data->weights.get(w.data, ctx.parameter_version), out[0].data,
-                    workspace);
+    state.data->run(dy.data, w.data, ctx.parameter_version, nullptr, out[0].data, workspace);
 }
 
 }  // namespace phalanx
