@@ -7,8 +7,6 @@
 #include <bit>
 #include <cmath>
 
-#include "serve/batch_policy.hpp"
-
 namespace phalanx {
 
 using std::chrono::nanoseconds;
@@ -18,6 +16,8 @@ namespace {
 // One batch runs, one waits behind it: so a rank never waits for the front end.
 constexpr int kMostOutstanding = 2;
 constexpr double kSmoothing = 0.2;  // share of the newest observation
+constexpr double kRateSeconds = 0.05,
+                 kCrowdSeconds = 1;  // how long arrivals, and a crowd, are remembered
 
 /// Requests of one batch do not answer for each other.
 bool is_finite(const Inference& i, std::size_t row_outputs) {
@@ -55,11 +55,13 @@ void Dispatcher::submit(const std::shared_ptr<ModelQueue>& queue, InferencePtr r
   const double gap = std::chrono::duration<double>(now - queue->last_arrival_).count();
   const double rate = static_cast<double>(request->rows) / std::max(gap, 1e-6);
   // Arrivals come in bursts: what counts is rows over time, so a gap weighs by its length.
-  const double weight = 1 - std::exp(-gap / 0.05);
+  const double weight = 1 - std::exp(-gap / kRateSeconds);
   queue->rows_per_second_ += weight * (rate - queue->rows_per_second_);
   queue->last_arrival_ = now;
   request->arrived = now;
   queue->rows_ += request->rows;
+  queue->most_in_flight_ = std::max(queue->most_in_flight_ * std::exp(-gap / kCrowdSeconds),
+                                    static_cast<double>(queue->rows_ + queue->running_rows_));
   queue->by_priority_[request->priority].push_back(std::move(request));
   pump();
 }
@@ -106,21 +108,31 @@ void Dispatcher::drop_dead(ModelQueue& queue, ServeClock::time_point now) {
   std::erase_if(queue.by_priority_, [](const auto& level) { return level.second.empty(); });
 }
 
-int Dispatcher::choose_rank(ServeClock::time_point now, bool& is_idle) {
+int Dispatcher::choose_rank(ServeClock::time_point now, std::int64_t& idle_ranks) {
   const auto& ranks = group_.ranks();
   ranks_.resize(ranks.size());
   int best = -1;
   for (std::size_t i = 0; i < ranks.size(); ++i) {
     if (ranks[i].outstanding >= kMostOutstanding) continue;
-    if (ranks[i].outstanding == 0) ranks_[i].free_at = now;
+    if (ranks[i].outstanding == 0) {
+      ranks_[i].free_at = now;
+      ++idle_ranks;
+    }
     const auto b = static_cast<std::size_t>(best);
     const bool is_better =
         best < 0 || ranks[i].outstanding < ranks[b].outstanding ||
         (ranks[i].outstanding == ranks[b].outstanding && ranks_[i].free_at < ranks_[b].free_at);
     if (is_better) best = static_cast<int>(i);
   }
-  is_idle = best >= 0 && ranks[static_cast<std::size_t>(best)].outstanding == 0;
   return best;
+}
+
+nanoseconds Dispatcher::next_free(ServeClock::time_point now) const {
+  auto first = ServeClock::time_point::max();
+  const auto& ranks = group_.ranks();
+  for (std::size_t i = 0; i < ranks.size(); ++i)
+    if (ranks[i].outstanding > 0) first = std::min(first, ranks_[i].free_at);
+  return first - now;
 }
 
 void Dispatcher::pump() {
@@ -137,8 +149,8 @@ void Dispatcher::pump() {
 
 /// True if something was sent. Else `wait` says when to look again.
 bool Dispatcher::dispatch_one(ServeClock::time_point now, nanoseconds& wait) {
-  bool is_idle = false;
-  const int rank = choose_rank(now, is_idle);
+  std::int64_t idle_ranks = 0;
+  const int rank = choose_rank(now, idle_ranks);
   std::shared_ptr<ModelQueue> first;
   BatchDecision chosen;
   ServeClock::time_point oldest_of_all = ServeClock::time_point::max();
@@ -153,14 +165,21 @@ bool Dispatcher::dispatch_one(ServeClock::time_point now, nanoseconds& wait) {
     }
     wait = std::min(wait, nanoseconds(deadline - now) + std::chrono::microseconds(100));
     if (rank < 0) continue;
+    const std::int64_t share =
+        (queue->rows_ + idle_ranks - 1) / std::max<std::int64_t>(idle_ranks, 1);
     const BatchDecision decision =
         decide_batch(queue->config_, {.rows = queue->rows_,
                                       .oldest_wait = now - oldest,
                                       .rows_per_second = queue->rows_per_second_,
+                                      .running_rows = queue->running_rows_,
+                                      .next_free = next_free(now),
+                                      .most_in_flight = std::lround(queue->most_in_flight_),
+                                      .longest_delay = queue->delay_.longest(),
                                       .service_time = service_time(*queue, queue->rows_),
+                                      .share_time = service_time(*queue, share),
                                       .utilisation = utilisation(*queue),
-                                      .rank_is_idle = is_idle});
-    if (decision.rows == 0 && is_idle) wait = std::min(wait, decision.wait);
+                                      .idle_ranks = idle_ranks});
+    if (decision.rows == 0 && idle_ranks > 0) wait = std::min(wait, decision.wait);
     if (decision.rows == 0 || oldest >= oldest_of_all) continue;
     first = queue;
     chosen = decision;
@@ -219,11 +238,13 @@ void Dispatcher::answered(ModelQueue& queue, const std::vector<InferencePtr>& ba
                 : std::chrono::duration_cast<nanoseconds>(known + kSmoothing * (took - known));
   }
   queue.on_batch_(rows, result);
+  const auto now = ServeClock::now();
   for (const InferencePtr& r : batch) {
     r->input_ns = result.input_ns;
     r->infer_ns = result.infer_ns;
     r->output_ns = result.output_ns;
     r->batch_rows = rows;
+    queue.delay_.answered(now - r->arrived);
     if (result.is_lost)
       r->finish(503, "a rank was lost while it computed the answer", 1);
     else if (!result.error.empty())
@@ -241,12 +262,14 @@ double Dispatcher::utilisation(const ModelQueue& queue) const {
   return queue.rows_per_second_ * one / static_cast<double>(group_.ranks().size());
 }
 
+/// Of a size that was never sent, by the next larger one in proportion: hopeful, so that it is tried.
 nanoseconds Dispatcher::service_time(const ModelQueue& queue, std::int64_t rows) {
   if (queue.service_times_.empty()) return std::chrono::milliseconds(1);
-  const auto found = queue.service_times_.lower_bound(
-      static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(rows))));
-  return found == queue.service_times_.end() ? queue.service_times_.rbegin()->second
-                                             : found->second;
+  const auto size =
+      static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(std::max(rows, 1L))));
+  const auto found = queue.service_times_.lower_bound(size);
+  if (found == queue.service_times_.end()) return queue.service_times_.rbegin()->second;
+  return found->second * size / found->first;
 }
 
 }  // namespace phalanx

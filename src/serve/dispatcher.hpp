@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "serve/asio.hpp"
+#include "serve/batch_policy.hpp"
 #include "serve/inference.hpp"
 #include "serve/model_config.hpp"
 #include "serve/rank_group.hpp"
@@ -27,7 +28,8 @@ class ModelQueue {
       : handle_(handle),
         config_(std::move(config)),
         row_outputs_(row_outputs),
-        on_batch_(std::move(on_batch)) {}
+        on_batch_(std::move(on_batch)),
+        delay_(config_) {}
 
   const ModelConfig& config() const noexcept { return config_; }
   std::int64_t waiting_rows() const noexcept { return rows_; }
@@ -45,8 +47,10 @@ class ModelQueue {
   std::map<int, std::deque<InferencePtr>> by_priority_;
   std::int64_t rows_ = 0, running_rows_ = 0;
   double rows_per_second_ = 0;
+  double most_in_flight_ = 0;  // rows here at once, of late
   ServeClock::time_point last_arrival_;
   std::map<std::int64_t, std::chrono::nanoseconds> service_times_;  // by rows, smoothed
+  DelayControl delay_;
 };
 
 /// Makes batches of what waits and spreads them over the ranks: the request that came first decides whose turn it is, and
@@ -78,7 +82,9 @@ class Dispatcher {
   static bool drop_first_if_dead(ModelQueue& queue, std::deque<InferencePtr>& requests,
                                  ServeClock::time_point now);
   static void drop_dead(ModelQueue& queue, ServeClock::time_point now);
-  int choose_rank(ServeClock::time_point now, bool& is_idle);
+  int choose_rank(ServeClock::time_point now, std::int64_t& idle_ranks);
+  /// Until the first busy rank should have answered.
+  std::chrono::nanoseconds next_free(ServeClock::time_point now) const;
   void send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep, int rank,
             std::int64_t most_rows, ServeClock::time_point now);
   void answered(ModelQueue& queue, const std::vector<InferencePtr>& batch, std::int64_t rows,

@@ -17,21 +17,22 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 using testing::expect_error;
 
-QueueView waiting(std::int64_t rows, nanoseconds oldest = {}, bool rank_is_idle = true) {
+QueueView waiting(std::int64_t rows, nanoseconds oldest = {}, std::int64_t idle_ranks = 1) {
   QueueView view;
   view.rows = rows;
   view.oldest_wait = oldest;
   view.rows_per_second = 1e6;
-  view.rank_is_idle = rank_is_idle;
+  view.longest_delay = milliseconds(2);
+  view.idle_ranks = idle_ranks;
   return view;
 }
 
 TEST(BatchPolicy, SendsNothingFromAnEmptyQueue) { EXPECT_EQ(decide_batch({}, waiting(0)).rows, 0); }
 
 TEST(BatchPolicy, SendsAFullBatchAtOnceAlsoBehindOneThatRuns) {
-  for (bool is_idle : {true, false})
+  for (std::int64_t idle_ranks : {0, 1, 2})
     for (std::int64_t rows : {64, 65, 1000})
-      EXPECT_EQ(decide_batch({}, waiting(rows, {}, is_idle)).rows, 64);
+      EXPECT_EQ(decide_batch({}, waiting(rows, {}, idle_ranks)).rows, 64);
 }
 
 TEST(BatchPolicy, SendsTheLargestPreferredSizeThatIsThere) {
@@ -39,25 +40,23 @@ TEST(BatchPolicy, SendsTheLargestPreferredSizeThatIsThere) {
   config.preferred_batch_sizes = {8, 16};
   EXPECT_EQ(decide_batch(config, waiting(7)).rows, 0);
   EXPECT_EQ(decide_batch(config, waiting(8)).rows, 8);
-  EXPECT_EQ(decide_batch(config, waiting(15, {}, false)).rows, 8);
+  EXPECT_EQ(decide_batch(config, waiting(15, {}, 0)).rows, 8);
   EXPECT_EQ(decide_batch(config, waiting(63)).rows, 16);
   EXPECT_EQ(decide_batch(config, waiting(64)).rows, 64);
 }
 
 TEST(BatchPolicy, WaitsForTheDelayOfTheFirstRequestAndNoLonger) {
-  ModelConfig config;
-  config.max_queue_delay_us = 3000;
-  const BatchDecision early = decide_batch(config, waiting(5, milliseconds(1)));
+  const BatchDecision early = decide_batch({}, waiting(5, milliseconds(1)));
   EXPECT_EQ(early.rows, 0);
-  EXPECT_EQ(early.wait, milliseconds(2));
-  EXPECT_EQ(decide_batch(config, waiting(5, milliseconds(3))).rows, 5);
-  EXPECT_EQ(decide_batch(config, waiting(5, milliseconds(30))).rows, 5);
+  EXPECT_EQ(early.wait, milliseconds(1));
+  EXPECT_EQ(decide_batch({}, waiting(5, milliseconds(2))).rows, 5);
+  EXPECT_EQ(decide_batch({}, waiting(5, milliseconds(30))).rows, 5);
 }
 
 TEST(BatchPolicy, DoesNotWaitWithoutADelay) {
-  ModelConfig config;
-  config.max_queue_delay_us = 0;
-  EXPECT_EQ(decide_batch(config, waiting(1)).rows, 1);
+  QueueView view = waiting(1);
+  view.longest_delay = nanoseconds::zero();
+  EXPECT_EQ(decide_batch({}, view).rows, 1);
 }
 
 TEST(BatchPolicy, DoesNotWaitWhenNobodyElseIsToBeExpected) {
@@ -68,17 +67,65 @@ TEST(BatchPolicy, DoesNotWaitWhenNobodyElseIsToBeExpected) {
   EXPECT_EQ(decide_batch({}, view).rows, 0);
 }
 
+TEST(BatchPolicy, DoesNotWaitWhenAllClientsOfLateAreHere) {
+  QueueView view = waiting(3);
+  view.most_in_flight = 8;
+  view.running_rows = 5;
+  view.next_free = milliseconds(3);  // those that run come back too late to be waited for
+  EXPECT_EQ(decide_batch({}, view).rows, 3);
+  view.next_free = milliseconds(1);
+  EXPECT_EQ(decide_batch({}, view).rows, 0);
+  view.running_rows = 0;
+  EXPECT_EQ(decide_batch({}, view).rows, 0);
+  view.most_in_flight = 3;
+  EXPECT_EQ(decide_batch({}, view).rows, 3);
+}
+
+TEST(BatchPolicy, SharesOutAmongIdleRanksWhereThatSavesTime) {
+  QueueView view = waiting(7, milliseconds(2), 3);
+  view.service_time = milliseconds(10);
+  view.share_time = milliseconds(8);
+  EXPECT_EQ(decide_batch({}, view).rows, 3);
+  view.share_time = milliseconds(9);
+  EXPECT_EQ(decide_batch({}, view).rows, 7);
+}
+
+TEST(DelayControl, KeepsThePercentileOfAnswersToItsTarget) {
+  ModelConfig config;
+  config.max_queue_delay_us = 16'000;
+  config.target_p99_ms = 20;
+  DelayControl control(config);
+  const auto window = [&](int late) {
+    for (int i = 0; i < 128; ++i) control.answered(milliseconds(i < late ? 21 : 20));
+  };
+  window(1);
+  EXPECT_EQ(control.longest(), milliseconds(16));
+  window(2);
+  EXPECT_EQ(control.longest(), milliseconds(8));
+  window(128);
+  EXPECT_EQ(control.longest(), milliseconds(4));
+  window(0);
+  EXPECT_EQ(control.longest(), milliseconds(5));
+  for (int i = 0; i < 20; ++i) window(0);
+  EXPECT_EQ(control.longest(), milliseconds(16));  // never longer than the delay
+
+  config.target_p99_ms = 0;
+  DelayControl none(config);
+  for (int i = 0; i < 1000; ++i) none.answered(milliseconds(1000));
+  EXPECT_EQ(none.longest(), milliseconds(16));
+}
+
 TEST(BatchPolicy, SendsNoPartBehindABatchThatStillRuns) {
-  const BatchDecision decision = decide_batch({}, waiting(63, milliseconds(50), false));
+  const BatchDecision decision = decide_batch({}, waiting(63, milliseconds(50), 0));
   EXPECT_EQ(decision.rows, 0);
   EXPECT_GT(decision.wait, nanoseconds::zero());
 }
 
 TEST(BatchPolicy, WaitsLessWhereAnswersWouldMissTheirTarget) {
   ModelConfig config;
-  config.max_queue_delay_us = 50'000;
   config.target_p99_ms = 20;
   QueueView view = waiting(4);
+  view.longest_delay = milliseconds(50);
   view.service_time = milliseconds(8);
   EXPECT_EQ(decide_batch(config, view).wait, milliseconds(4));
   view.service_time = milliseconds(12);  // there is no time to wait at all
