@@ -4,7 +4,7 @@
 #include <utility>
 #include <variant>
 
-#include "conv/conv_onednn.hpp"
+#include "common/conv_onednn.hpp"
 
 namespace phalanx {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "conv/conv_onednn.hpp"
+#include "common/conv_onednn.hpp"
 
 #include <algorithm>
 
