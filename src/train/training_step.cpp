@@ -134,10 +134,14 @@ RunOptions TrainingStep::run_options(const Batch& batch, std::int64_t step, bool
     options.on_gradients_final = [this](std::int64_t elements) {
       reducer_->ready(elements, stream_);
     };
-  if (trace_ != nullptr)
+  if (trace_ != nullptr && on_cpu()) {
     options.on_node_done = [this](const Node& node, Trace::Time begin) {
-      trace_->add(node.name, Trace::Track::kTraining, begin, std::chrono::steady_clock::now());
+      trace_since(node.name.c_str(), begin);
     };
+  } else if (trace_ != nullptr) {
+    options.on_node = [this](const Node&) { spans_->begin(); };
+    options.on_node_done = [this](const Node& node, Trace::Time) { spans_->end(node.name); };
+  }
   if (!network_.cut_weight().empty())
     options.collective = [this](TensorView sum) { comm_.all_reduce(sum, ReduceOp::kSum, stream_); };
   return options;
@@ -146,15 +150,18 @@ RunOptions TrainingStep::run_options(const Batch& batch, std::int64_t step, bool
 const Batch& TrainingStep::next_batch() {
   const auto begin = std::chrono::steady_clock::now();
   const Batch& batch = feed_->next();
-  if (trace_ != nullptr)
-    trace_->add("wait for data", Trace::Track::kTraining, begin, std::chrono::steady_clock::now());
+  trace_since("wait for data", begin);
   return batch;
 }
 
-/// The buckets, and the optimizer, which began at `updating` and ends now.
-void TrainingStep::trace_step(std::chrono::steady_clock::time_point updating) const {
+/// What the training thread did until now.
+void TrainingStep::trace_since(const char* name, Trace::Time begin) const {
+  if (trace_ != nullptr)
+    trace_->add(name, Trace::Track::kTraining, begin, std::chrono::steady_clock::now());
+}
+
+void TrainingStep::trace_sums() const {
   if (trace_ == nullptr) return;
-  trace_->add("optimizer", Trace::Track::kTraining, updating, std::chrono::steady_clock::now());
   for (std::size_t i = 0; i < buckets().size(); ++i)
     trace_->add(fmt::format("sum bucket {}", i), Trace::Track::kCommunication,
                 buckets()[i].times.begun, buckets()[i].times.ended);
@@ -386,7 +393,8 @@ void TrainingStep::run_on_cpu(std::int64_t step, const Request& request, StepRep
                         clips ? config_.clip_norm / report.gradient_norm : 1.0, step, stream_);
   report.overlap += updated.gathering;
   if (updated.has_copy) network_.parameters().set_copies_version(parameter_version(step + 1));
-  trace_step(updating);
+  trace_since("optimizer", updating);
+  trace_sums();
 }
 
 // --- on a GPU, where the host enqueues a whole step and waits once
@@ -411,13 +419,13 @@ void TrainingStep::judge_and_update(bool wants_norm, StepReport& report) {
       static_cast<const StepLimits*>(limits_.view().data),
       static_cast<const double*>(norm_sums_.view().data), blocks, tail(kLoss).as<float>(),
       static_cast<StepVerdict*>(verdict_.view().data), stream_.handle());
-  const auto updating = std::chrono::steady_clock::now();
+  if (trace_ != nullptr) spans_->begin();
   constexpr std::size_t kScale = offsetof(StepVerdict, gradient_scale) / sizeof(float);
   report.overlap +=
       optimizer_
           .update(arenas(), {verdict_.as<float>().data() + kScale, {DType::kF32, Shape{}}}, stream_)
           .gathering;
-  trace_step(updating);
+  if (trace_ != nullptr) spans_->end("optimizer");
   download(verdict_.view(), verdict_on_host_.view(), stream_);
   fetch_tail();
 }
@@ -451,6 +459,11 @@ void TrainingStep::run_captured(std::int64_t step, const Request& request, StepR
 }
 
 void TrainingStep::run_on_device(std::int64_t step, const Request& request, StepReport& report) {
+  if (trace_ != nullptr) {
+    if (!spans_) spans_.emplace(stream_);
+    comm_.synchronize(stream_);
+    spans_->align();
+  }
   optimizer_.set_constants(request.learning_rate, step);
   if (graphs_ && trace_ == nullptr && request.may_be_captured) {
     run_captured(step, request, report);
@@ -464,7 +477,12 @@ void TrainingStep::run_on_device(std::int64_t step, const Request& request, Step
     network_.parameters().set_copies_version(parameter_version(step + 1));
   if (request.before_update) request.before_update();
   feed_->prefetch();
+  const auto waiting = std::chrono::steady_clock::now();
   read_tail(report);
+  trace_since("wait for GPU", waiting);
+  if (reducer_ != nullptr && !config_.reproducible) report.overlap = reducer_->measure();
+  trace_sums();
+  if (trace_ != nullptr) spans_->move_to(*trace_);
   const auto& verdict = *static_cast<const StepVerdict*>(verdict_on_host_.view().data);
   report.gradient_norm = static_cast<double>(verdict.norm);
   report.is_bad = verdict.is_bad != 0.0f;
