@@ -3,7 +3,7 @@
 //
 // Nothing runs when it is enqueued, but when somebody waits for it or asks whether it is done, so that what waits for the
 // wrong thing computes with what was there before. Environment: PHALANX_EMULATED_GPUS, 1; PHALANX_EMULATED_BYTES of memory
-// for all of them, 8 GiB.
+// for all of them, 8 GiB; PHALANX_EMULATED_LIBRARY: see pretended_cublas.cpp.
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -148,7 +148,9 @@ class EmulatedBackend final : public DeviceBackend {
   }
 
   BackendAbout about() const override {
-    return {.versions = "none: emulated on the CPU", .is_hardware = false, .has_vendor = false};
+    return {.versions = "none: emulated on the CPU",
+            .is_hardware = false,
+            .has_vendor = std::getenv("PHALANX_EMULATED_LIBRARY") != nullptr};
   }
 
   std::size_t choose(int, const std::string&, std::span<const Candidate>) override { return 0; }
