@@ -59,6 +59,8 @@ TrainingStep::TrainingStep(const TrainConfig& config, Network& network, Optimize
   stop_ = HostTensor(scalar, device);
   own_losses_ = HostTensor({DType::kF32, Shape{config.accumulate}}, device);
   own_slices_.resize(static_cast<std::size_t>(config.accumulate));
+  if (!network.cut_weight().empty())
+    cut_norm_.emplace(network.parameters().layout(), network.cut_weight(), comm, stream);
   if (device.backend != nullptr) {
     const TensorType verdict = floats_of<StepVerdict>(), limits = floats_of<StepLimits>(),
                      places(DType::kI64, Shape{config.accumulate, 2});
@@ -68,8 +70,9 @@ TrainingStep::TrainingStep(const TrainConfig& config, Network& network, Optimize
     limits_on_host_ = HostTensor(limits, device);
     places_ = Tensor(places, stream);
     places_on_host_ = HostTensor(places, device);
-    norm_sums_ = Tensor(
-        {DType::kI64, Shape{blocks_of_norm(network.parameters().parameters().numel())}}, stream);
+    const std::int64_t blocks =
+        cut_norm_ ? cut_norm_->blocks() : blocks_of_norm(network.parameters().parameters().numel());
+    norm_sums_ = Tensor({DType::kI64, Shape{blocks}}, stream);
   }
   if (config.cuda_graph) {
     const std::string why_not = why_not_captured(config, comm, device);
@@ -143,8 +146,21 @@ RunOptions TrainingStep::run_options(const Batch& batch, std::int64_t step, bool
     options.on_node_done = [this](const Node& node, Trace::Time) { spans_->end(node.name); };
   }
   if (!network_.cut_weight().empty())
-    options.collective = [this](TensorView sum) { comm_.all_reduce(sum, ReduceOp::kSum, stream_); };
+    options.collective = [this](TensorView parts) { sum_columns(parts); };
   return options;
+}
+
+/// Products of the first layer, in the order of the stream.
+void TrainingStep::sum_columns(TensorView parts) {
+  constexpr const char* kName = "sum over ranks";
+  const auto begin = std::chrono::steady_clock::now();
+  const bool is_traced_on_device = trace_ != nullptr && !on_cpu();
+  if (is_traced_on_device) spans_->begin();
+  comm_.all_reduce(parts, ReduceOp::kSum, stream_);
+  if (is_traced_on_device)
+    spans_->end(kName);
+  else
+    trace_since(kName, begin);
 }
 
 const Batch& TrainingStep::next_batch() {
@@ -300,13 +316,7 @@ void TrainingStep::run_reproducibly(std::int64_t step, StepReport& report) {
 /// Of all parameters, also where this rank holds columns of one only.
 double TrainingStep::gradient_norm(ConstTensorView gradients) {
   if (optimizer_.is_sharded()) return norm_of_parts(gradients, *reducer_, comm_, stream_);
-  const double whole = norm(gradients);
-  if (network_.cut_weight().empty()) return whole;
-  const ParameterSlot& slot = network_.parameters().layout().parameter(network_.cut_weight());
-  const double mine = norm({gradients.as<float>() + slot.offset, {DType::kF32, slot.shape}});
-  auto sum = static_cast<float>(mine * mine);
-  comm_.all_reduce({&sum, {DType::kF32, Shape{1}}}, ReduceOp::kSum, stream_);
-  return std::sqrt(std::max(whole * whole - mine * mine, 0.0) + static_cast<double>(sum));
+  return cut_norm_ ? cut_norm_->norm(gradients) : norm(gradients);
 }
 
 void TrainingStep::run_and_sum(std::int64_t step, StepReport& report) {
@@ -411,8 +421,11 @@ void TrainingStep::judge_and_update(bool wants_norm, StepReport& report) {
   std::int64_t blocks = 0;
   if (config_.clip_norm > 0 || wants_norm) {
     blocks = norm_sums_.type().shape[0];
-    norm_blocks(parameter_gradients(), optimizer_.is_sharded() ? reducer_ : nullptr,
-                norm_sums_.view(), comm_, stream_);
+    if (cut_norm_)
+      cut_norm_->add_blocks(parameter_gradients(), norm_sums_.view());
+    else
+      norm_blocks(parameter_gradients(), optimizer_.is_sharded() ? reducer_ : nullptr,
+                  norm_sums_.view(), comm_, stream_);
   }
   upload(limits_on_host_.view(), limits_.view(), stream_);
   stream_.device().backend->judge_step(

@@ -13,6 +13,7 @@
 #include "device/backend.hpp"
 #include "models/network.hpp"
 #include "train/device_spans.hpp"
+#include "train/gradient_norm.hpp"
 #include "train/optimizer.hpp"
 #include "train/step_graphs.hpp"
 #include "train/trace.hpp"
@@ -111,6 +112,7 @@ class TrainingStep {
   const Batch& next_batch();
   void trace_since(const char* name, Trace::Time begin) const;
   void trace_sums() const;
+  void sum_columns(TensorView parts);
   void run_and_sum(std::int64_t step, StepReport& report);
   /// Sums that travel with the gradients: loss, right answers, ranks that were asked to stop.
   TensorView tail() const noexcept;
@@ -142,6 +144,7 @@ class TrainingStep {
   HostTensor limits_on_host_, places_on_host_, verdict_on_host_;
   Tensor limits_, places_;  // a RandomPlace for each micro-batch
   Tensor norm_sums_, verdict_;
+  std::optional<CutNorm> cut_norm_;  // where this rank holds columns of the first layer
   std::optional<StepGraphs> graphs_;
   std::optional<DeviceSpans> spans_;  // of steps that are traced
   std::int64_t local_shards_ = 0;     // reproducible: of this rank

@@ -94,6 +94,47 @@ def test_two_ranks_give_the_losses_that_they_give_on_the_cpu(t):
     assert relative_difference(losses(t, "cpu"), losses(t, "cuda")) < 1e-4, (losses(t, "cpu"), losses(t, "cuda"))
 
 
+MLP = """
+layer = dense 24
+layer = gelu
+layer = batch_norm
+layer = dense 4
+optimizer = adamw
+learning-rate = 0.005
+clip-norm = 0.3
+batch-size = 32
+epochs = 2
+log-every = 1
+partition = column
+"""
+
+
+def test_ranks_with_columns_of_the_first_layer_give_the_losses_of_one_on_the_cpu(t):
+    h5py()
+    use_gpu()
+    config = t.config(MLP + f"data = {t.images()}\n")
+    t.run("train", config, "--output", t.path("one"), "--device", "cpu", "--partition", "shuffle")
+    t.run("train", config, "--output", t.path("two"), "--device", "cuda", "--gemm", "own", ranks=2)
+    t.run("train", config, "--output", t.path("bf16"), "--device", "cuda", "--precision", "bf16", ranks=2)
+    assert len(losses(t, "one")) == 14
+    for output, tolerance in ("two", 1e-4), ("bf16", 1e-2):
+        assert relative_difference(losses(t, "one"), losses(t, output)) < tolerance, (losses(t, "one"), losses(t, output))
+        assert relative_difference(norms(t, "one"), norms(t, output)) < 10 * tolerance, (norms(t, "one"), norms(t, output))
+    assert max(norms(t, "one")) > 0.3, "nothing was clipped"
+    one, two = (read_values(t.newest(output)) for output in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        assert len(values) == len(two[name]), name
+        if name != "dense1.bias":  # batch norm takes its gradient away; what Adam makes of the rest is noise
+            assert relative_difference(values, two[name]) < 1e-2, name
+    # Whole weights in the checkpoint: another device and another number of ranks go on from it.
+    t.run("train", config, "--output", t.path("parts"), "--device", "cuda", "--gemm", "own", "--max-steps", 5, ranks=2)
+    result = t.run("train", config, "--output", t.path("parts"), "--device", "cuda", "--gemm", "own", ranks=2)
+    result.says("resuming .* step 5")
+    assert losses(t, "two") == losses(t, "parts")
+    assert two == read_values(t.newest("parts"))
+
+
 def test_a_checkpoint_goes_on_where_the_other_device_left_it(t):
     use_gpu()
     config = t.config(CNN + f"data = {t.images()}\n")

@@ -225,6 +225,20 @@ TEST_F(CapturedTraining, HasThemWithAShardedOptimizerAndCopiesInBf16) {
   expect_same_bits(sharded, 2);
 }
 
+TEST_F(CapturedTraining, HasThemWithColumnsOfTheFirstLayer) {
+  TrainConfig columns = config();
+  columns.partition = "column";
+  expect_same_bits(columns, 3);
+  TrainConfig rows = config();
+  rows.optimizer = columns.optimizer = "sgd";  // Adam enlarges rounding
+  columns.trace_steps = 2;
+  const Trained one = train(rows, false, 1), three = train(columns, true, 3);
+  EXPECT_NEAR(one.test_loss, three.test_loss, 1e-4);
+  const std::string name = "/parameters/dense1.weight";
+  EXPECT_EQ(one.arrays.at(name).size(), three.arrays.at(name).size());
+  EXPECT_NE(three.timeline.dump().find("sum over ranks"), std::string::npos);
+}
+
 // By NCCL the host waits for no sum, so only the device knows their times.
 TEST_F(CapturedTraining, MeasuresSumsOverRanksByTheClockOfTheDevice) {
   for (const bool shards : {false, true}) {
