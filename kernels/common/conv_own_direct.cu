@@ -13,13 +13,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-struct DirectOperands {
-  const void *source, *packed;
-  const float* bias;
-  void* target;
-  ConvImage from, to;
-  ConvAxis h, w;
-  int depth, columns;
+struct DirectOperands : ConvOperands {
   Divider width, height;  // of the target
   int pixels;
 };
@@ -150,24 +144,15 @@ void launch_direct(const char* name, bool is_backward, const DirectOperands& p,
 
 void run_direct(const ConvShape& s, bool is_backward, const void* source, const void* packed,
                 const float* bias, void* target, BackendStream& stream) {
-  const ConvImage &from = is_backward ? s.y : s.x, &to = is_backward ? s.x : s.y;
-  const DirectOperands p{.source = source,
-                         .packed = packed,
-                         .bias = bias,
-                         .target = target,
-                         .from = from,
-                         .to = to,
-                         .h = s.h,
-                         .w = s.w,
-                         .depth = is_backward ? s.o_of_group() : s.c_of_group(),
-                         .columns = is_backward ? s.c_of_group() : s.o_of_group(),
-                         .width = Divider(static_cast<std::uint32_t>(to.width)),
-                         .height = Divider(static_cast<std::uint32_t>(to.height)),
-                         .pixels = s.images * to.height * to.width};
+  const ConvImage& to = is_backward ? s.x : s.y;
+  const DirectOperands p{operands_of(s, is_backward, source, packed, bias, target),
+                         Divider(static_cast<std::uint32_t>(to.width)),
+                         Divider(static_cast<std::uint32_t>(to.height)),
+                         s.images * to.height * to.width};
   const char* name = is_backward ? "conv_backward_x_direct" : "conv_forward_direct";
   with_cuda_type(s.type, [&]<class T>() {
     constexpr int kRun = kPackElements<T>;
-    const bool has_runs = p.depth == 1 && p.columns == 1 && from.has_runs_of(kRun) &&
+    const bool has_runs = p.depth == 1 && p.columns == 1 && p.from.has_runs_of(kRun) &&
                           to.has_runs_of(kRun) && to.channels % kRun == 0;
     if (has_runs)
       launch_direct<T, kRun>(name, is_backward, p, stream);

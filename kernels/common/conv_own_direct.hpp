@@ -20,6 +20,36 @@ inline bool is_direct(const ConvShape& shape, std::int64_t used, std::int64_t al
 /// Columns of the smallest tile.
 inline constexpr int kLeastColumns = 64;
 
+/// A convolution in one direction: the target y from the source x, or dx from dy.
+struct ConvOperands {
+  const void *source, *packed;
+  const float* bias;
+  void* target;
+  ConvImage from, to;
+  ConvAxis h, w;
+  int depth, columns;  // channels of a group in the source and in the target
+};
+
+inline int depth_of(const ConvShape& s, bool is_backward) noexcept {
+  return is_backward ? s.o_of_group() : s.c_of_group();
+}
+inline int columns_of(const ConvShape& s, bool is_backward) noexcept {
+  return is_backward ? s.c_of_group() : s.o_of_group();
+}
+inline ConvOperands operands_of(const ConvShape& s, bool is_backward, const void* source,
+                                const void* packed, const float* bias, void* target) noexcept {
+  return {.source = source,
+          .packed = packed,
+          .bias = bias,
+          .target = target,
+          .from = is_backward ? s.y : s.x,
+          .to = is_backward ? s.x : s.y,
+          .h = s.h,
+          .w = s.w,
+          .depth = depth_of(s, is_backward),
+          .columns = columns_of(s, is_backward)};
+}
+
 /// Weights for run_direct: [R][S][depth][channels of the target].
 void pack_direct(const ConvShape& shape, bool is_backward, const float* w, void* packed,
                  BackendStream& stream);

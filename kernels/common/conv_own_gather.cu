@@ -10,16 +10,10 @@
 namespace phalanx::conv_own {
 namespace {
 
-struct GatherOperands {
-  const void *source, *packed;
-  const float* bias;
-  void* target;
-  ConvImage from, to;
-  ConvAxis h, w;
+struct GatherOperands : ConvOperands {
   bool is_backward;
   int images, group;
-  int depth, columns;  // channels of a group in the source and in the target
-  int packed_depth;    // elements of a row of packed weights
+  int packed_depth;  // elements of a row of packed weights
   int tiles_down, tiles_across;
 };
 
@@ -256,18 +250,14 @@ __global__ void __launch_bounds__(Tile::kThreads, kBlocks<Math, Tile>)
 
 // --- sizes
 
-int depth_of(const ConvShape& s, Gather::Direction direction) {
-  return direction == Gather::Direction::kForward ? s.c_of_group() : s.o_of_group();
-}
-int columns_of(const ConvShape& s, Gather::Direction direction) {
-  return direction == Gather::Direction::kForward ? s.o_of_group() : s.c_of_group();
-}
+bool is_backward(Gather::Direction direction) { return direction == Gather::Direction::kBackward; }
 int phases_of(const ConvShape& s, Gather::Direction direction) {
   return direction == Gather::Direction::kForward ? 1 : s.h.stride * s.w.stride;
 }
 
 std::int64_t padded_depth(const ConvShape& s, Gather::Direction direction, std::int64_t cells) {
-  return round_up(cells * depth_of(s, direction), kRowBytes / static_cast<int>(size_bytes(s.type)));
+  return round_up(cells * depth_of(s, is_backward(direction)),
+                  kRowBytes / static_cast<int>(size_bytes(s.type)));
 }
 /// Elements of a row of weights: the depth of the phase with most cells.
 int packed_depth(const ConvShape& s, Gather::Direction direction) {
@@ -321,17 +311,18 @@ void launch_gather(const char* name, const GatherOperands& p, std::int64_t pixel
 }  // namespace
 
 Gather::Gather(const ConvShape& shape, Direction direction) : shape_(shape), direction_(direction) {
-  const std::int64_t columns = columns_of(shape, direction),
-                     depth = std::int64_t{depth_of(shape, direction)} * shape.cells();
+  const std::int64_t columns = columns_of(shape, is_backward(direction)),
+                     depth = std::int64_t{depth_of(shape, is_backward(direction))} * shape.cells();
   is_direct_ = is_direct(shape, columns * depth,
                          round_up(columns, kLeastColumns) * whole_depth(shape, direction));
 }
 
 std::size_t Gather::packed_bytes() const noexcept {
-  const std::int64_t elements = is_direct_ ? shape_.weights()
-                                           : std::int64_t{phases_of(shape_, direction_)} *
-                                                 shape_.group * columns_of(shape_, direction_) *
-                                                 packed_depth(shape_, direction_);
+  const std::int64_t elements = is_direct_
+                                    ? shape_.weights()
+                                    : std::int64_t{phases_of(shape_, direction_)} * shape_.group *
+                                          columns_of(shape_, is_backward(direction_)) *
+                                          packed_depth(shape_, direction_);
   return static_cast<std::size_t>(elements) * size_bytes(shape_.type);
 }
 
@@ -353,21 +344,8 @@ void Gather::run(const void* source, const void* packed, const float* bias, void
     run_direct(s, !is_forward, source, packed, bias, target, stream);
     return;
   }
-  const ConvImage &from = is_forward ? s.x : s.y, &to = is_forward ? s.y : s.x;
-  const GatherOperands p{.source = source,
-                         .packed = packed,
-                         .bias = bias,
-                         .target = target,
-                         .from = from,
-                         .to = to,
-                         .h = s.h,
-                         .w = s.w,
-                         .is_backward = !is_forward,
-                         .images = s.images,
-                         .group = s.group,
-                         .depth = depth_of(s, direction_),
-                         .columns = columns_of(s, direction_),
-                         .packed_depth = packed_depth(s, direction_)};
+  const GatherOperands p{operands_of(s, !is_forward, source, packed, bias, target), !is_forward,
+                         s.images, s.group, packed_depth(s, direction_)};
   // Of the first phase, which has most.
   const std::int64_t pixels = is_forward
                                   ? std::int64_t{s.images} * s.h.out * s.w.out

@@ -154,6 +154,7 @@ class Algorithm final : public GemmVendor {
       set(product_->operation.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, row);
     }
     stream.note(name);
+    stream.note("by cuBLASLt");
     const bool adds_matrix = addend == Addend::kMatrix;
     const float beta = adds_matrix ? p.beta : operands.adds ? 1.0f : 0.0f;
     const void* c = adds_matrix ? operands.c : operands.d;

@@ -20,6 +20,7 @@ class GemmVendor {
  public:
   virtual ~GemmVendor() = default;
   virtual std::size_t workspace_bytes() const noexcept = 0;
+  /// Notes `name` and "by cuBLASLt".
   /// Throws    DeviceError.
   virtual void run(const char* name, const GemmOperands& operands, std::byte* workspace,
                    BackendStream& stream) = 0;

@@ -4,6 +4,7 @@
 #include "common/device_copy.hpp"
 #include "common/divisor.hpp"
 #include "common/pack.hpp"
+#include "core/rng.hpp"
 
 namespace phalanx {
 namespace {
@@ -25,19 +26,11 @@ struct Mask {
   }
   /// philox() of core/rng.hpp: the words of four elements of a row.
   __device__ void draw(std::uint32_t row, std::uint32_t quad, std::uint32_t* words) const {
-    std::uint32_t a = quad, b = counter[0] + row, c = counter[1], d = counter[2];
-    std::uint32_t k0 = key[0], k1 = key[1];
+    PhiloxState state{{quad, counter[0] + row, counter[1], counter[2]}, {key[0], key[1]}};
 #pragma unroll
-    for (int round = 0; round < 10; ++round) {
-      const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * a, p1 = std::uint64_t{0xCD9E8D57u} * c;
-      a = static_cast<std::uint32_t>(p1 >> 32) ^ b ^ k0;
-      b = static_cast<std::uint32_t>(p1);
-      c = static_cast<std::uint32_t>(p0 >> 32) ^ d ^ k1;
-      d = static_cast<std::uint32_t>(p0);
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
-    }
-    words[0] = a, words[1] = b, words[2] = c, words[3] = d;
+    for (int round = 0; round < kPhiloxRounds; ++round) state.round();
+#pragma unroll
+    for (int i = 0; i < 4; ++i) words[i] = state.word[i];
   }
   __device__ float apply(float x, std::uint32_t word) const {
     return word >= threshold ? x * scale : 0.0f;

@@ -30,6 +30,8 @@ struct KernelTime {
   std::string by;  ///< own | cublas | cudnn; empty where there is no choice
   std::string direction;
   double seconds = 0;
+  double library_seconds =
+      0;  ///< by own: of the library's kernel, in turns with ours; 0: it has none
   double copy_seconds = 0;
   double bytes = 0;
   double flops = 0;
@@ -56,7 +58,7 @@ class OperatorBench {
   /// The ceilings. A matrix product counts as the library makes it where there is one: cuBLASLt on a GPU, oneDNN on the CPU.
   /// The products themselves go to `on_time`.
   MachineRates measure_rates(const OnTime& on_time);
-  /// Everything else. gemm, matmul and conv once by each who has kernels for them.
+  /// Everything else. gemm, matmul and conv once by each who has kernels for them, in turns.
   void measure_kernels(const OnTime& on_time);
 
  private:
@@ -69,6 +71,7 @@ class OperatorBench {
   std::vector<std::string> types_of(const OpCases& cases) const;
   void measure_case(const OpCases& cases, const OpCases::Case& c, const std::string& type,
                     std::int64_t n, bool with_backward, const OnTime& on_time);
+  bool uses_library(KernelBench& kernel);
   void measure_direction(const OpCases& cases, CaseOperands& operands, bool backward,
                          KernelTime known, const OnTime& on_time);
 

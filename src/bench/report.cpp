@@ -22,6 +22,12 @@ bool is_bound_by_memory(const KernelTime& t, const MachineRates& rates) {
   return rates.floor_seconds(t.bytes, t.flops, t.type) <= t.bytes / rates.copy;
 }
 
+/// How many times as long as the library's kernel ours takes.
+std::optional<double> own_to_library(const KernelTime& t) {
+  if (t.by != "own" || t.library_seconds <= 0) return std::nullopt;
+  return t.seconds / t.library_seconds;
+}
+
 }  // namespace
 
 BenchReport::BenchReport(const Stream& stream, std::int64_t rounds)
@@ -46,8 +52,9 @@ void BenchReport::add(const MachineRates& rates) {
                type == rates.product.rbegin()->first ? "\n" : ",");
   fmt::print("Medians of {} rounds, each with a copy of as many bytes beside the kernel.\n\n",
              rounds_);
-  fmt::print("{:<26} {:<34} {:<5} {:<7} {:<8} {:>11} {:>8} {:>6} {:>9} {:>6}\n", "operator", "case",
-             "type", "by", "", "us", "GB/s", "copy", on_gpu_ ? "TFLOP/s" : "GFLOP/s", "gemm");
+  fmt::print("{:<26} {:<34} {:<5} {:<7} {:<8} {:>11} {:>8} {:>6} {:>9} {:>6}{}\n", "operator",
+             "case", "type", "by", "", "us", "GB/s", "copy", on_gpu_ ? "TFLOP/s" : "GFLOP/s",
+             "gemm", on_gpu_ ? "  own/library" : "");
   for (const KernelTime& t : times_) print(t);
 }
 
@@ -63,13 +70,16 @@ void BenchReport::print(const KernelTime& t) const {
     fmt::print("{} skipped: {}\n", head, t.skipped);
     return;
   }
-  std::string compute;
+  std::string compute, ratio;
+  if (t.by == "own")
+    ratio = own_to_library(t) ? fmt::format("{:13.2f}", *own_to_library(t)) : "            -";
+  if (!ratio.empty() && t.flops == 0) ratio.insert(0, 17, ' ');
   const auto product = rates_->product.find(t.type);
   if (t.flops > 0 && product != rates_->product.end())
     compute = fmt::format(" {:9.2f} {:4.0f} %", t.flops / t.seconds * (on_gpu_ ? 1e-12 : 1e-9),
                           100 * t.flops / t.seconds / product->second);
-  fmt::print("{} {:>11.1f} {:>8.1f} {:>4.0f} %{}\n", head, t.seconds * 1e6,
-             t.bytes / t.seconds * 1e-9, 100 * t.copy_seconds / t.seconds, compute);
+  fmt::print("{} {:>11.1f} {:>8.1f} {:>4.0f} %{}{}\n", head, t.seconds * 1e6,
+             t.bytes / t.seconds * 1e-9, 100 * t.copy_seconds / t.seconds, compute, ratio);
   std::fflush(stdout);
 }
 
@@ -122,6 +132,9 @@ void BenchReport::write_json(const std::string& path) const {
                     {"copy_seconds", t.copy_seconds},
                     {"bytes", t.bytes},
                     {"flops", t.flops}});
+    if (t.by != "own") continue;
+    rows.back()["own_to_library"] = nullptr;
+    if (const auto ratio = own_to_library(t)) rows.back()["own_to_library"] = *ratio;
   }
   nlohmann::ordered_json out = {
       {"device", device_}, {"is_hardware", is_hardware_}, {"rounds", rounds_}};

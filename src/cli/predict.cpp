@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/options.hpp"
+#include "cli/rank_options.hpp"
 #include "cli/session.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
@@ -12,30 +12,9 @@
 #include "train/evaluate.hpp"
 
 namespace phalanx {
-namespace {
-
-/// Options of every command that runs a network on several ranks.
-struct RankOptions {
-  SessionOptions session;
-
-  void add_to(OptionTable& table) {
-    table.group("Ranks");
-    table.add("device", &session.device, "", "where kernels run").choices({"auto", "cpu", "cuda"});
-    table.add("gemm", &session.gemm, "", "GPU: whose products of matrices; auto measures")
-        .choices({"auto", "own", "cublas"});
-    table.add("conv", &session.conv, "", "GPU: whose convolutions; auto measures")
-        .choices({"auto", "own", "cudnn"});
-    table.add("threads", &session.threads, "", "OpenMP threads per rank").at_least(1);
-    table.add("deadline-seconds", &session.deadline_seconds, "s", "longest wait for another rank")
-        .above(0);
-  }
-};
-
-}  // namespace
-
 ExitCode predict_command(MpiRuntime& mpi, Arguments arguments) {
   PredictOptions options;
-  RankOptions ranks;
+  SessionOptions ranks;
   OptionTable table("phalanx predict --checkpoint FILE --data FILE.h5 --output FOLDER [options]");
   table.group("Input and output");
   table.add("checkpoint", &options.checkpoint, "path", "made by `phalanx train`").required();
@@ -53,9 +32,9 @@ ExitCode predict_command(MpiRuntime& mpi, Arguments arguments) {
       .at_most(1);
   table.add("cache-mib", &options.cache_mib, "MiB", "largest split kept whole in memory, per rank")
       .at_least(0);
-  ranks.add_to(table);
+  add_rank_options(table, ranks);
   if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
-  Session session(mpi, ranks.session);
+  Session session(mpi, ranks);
   if (session.is_first() && !session.computes_on.empty())
     log_info("computes {}", session.computes_on);
   const PredictReport report = predict(options, session.layout, *session.comm, session.stream);
@@ -100,7 +79,7 @@ void print_confusion(const Evaluation& e, const std::vector<std::string>& class_
 ExitCode evaluate_command(MpiRuntime& mpi, Arguments arguments) {
   std::string checkpoint, data, split = "test";
   std::int64_t batch_size = 256, cache_mib = 4096;
-  RankOptions ranks;
+  SessionOptions ranks;
   OptionTable table("phalanx evaluate --checkpoint FILE --data FILE.h5 [options]");
   table.group("Input");
   table.add("checkpoint", &checkpoint, "path", "made by `phalanx train`").required();
@@ -109,9 +88,9 @@ ExitCode evaluate_command(MpiRuntime& mpi, Arguments arguments) {
   table.add("batch-size", &batch_size, "samples", "per step over all ranks").at_least(1);
   table.add("cache-mib", &cache_mib, "MiB", "largest split kept whole in memory, per rank")
       .at_least(0);
-  ranks.add_to(table);
+  add_rank_options(table, ranks);
   if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
-  Session session(mpi, ranks.session);
+  Session session(mpi, ranks);
   if (session.is_first() && !session.computes_on.empty())
     log_info("computes {}", session.computes_on);
   LoadedModel model = load_model(checkpoint, batch_size, session.stream);

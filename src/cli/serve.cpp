@@ -5,7 +5,7 @@
 #include <array>
 #include <map>
 
-#include "cli/options.hpp"
+#include "cli/rank_options.hpp"
 #include "cli/session.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
@@ -120,9 +120,7 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   table.add("launch", &launch, "",
             "what starts the ranks, such as \"srun -n 4\"; none: mpirun, on the hosts of this job");
   table.add("ranks", &ranks, "", "of the group that computes; under mpirun its number").at_least(1);
-  table.add("device", &options.ranks.device, "", "where kernels run")
-      .choices({"auto", "cpu", "cuda"});
-  table.add("threads", &options.ranks.threads, "", "OpenMP threads per rank").at_least(1);
+  add_device_options(table, options.ranks.device, options.ranks.threads);
   table.add("start-seconds", &options.ranks.start_deadline_s, "s", "for all ranks to start")
       .above(0);
   table
@@ -175,8 +173,7 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
 ExitCode serve_rank_command(MpiRuntime& mpi, Arguments arguments) {
   SessionOptions options{.progress = "inline"};
   OptionTable table("phalanx serve-rank [options]    (started by `phalanx serve`)");
-  table.add("device", &options.device, "", "where kernels run").choices({"auto", "cpu", "cuda"});
-  table.add("threads", &options.threads, "", "OpenMP threads").at_least(1);
+  add_device_options(table, options.device, options.threads);
   if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
   const auto front = FrontAddress::from_environment();
   require<ConfigError>(front.has_value(), "serve-rank is started by `phalanx serve`");

@@ -151,11 +151,11 @@ void GradientReducer::start(std::size_t bucket, Stream& compute) {
   comm_.end_group();
 }
 
-void GradientReducer::mark(std::size_t index, Stream& compute) {
+void GradientReducer::mark(Marks& marks, std::size_t index, Stream& compute) {
   if (compute.device().backend == nullptr || compute.is_captured()) return;
-  while (marks_.size() <= index)
-    marks_.push_back(std::make_unique<Event>(compute.device(), Event::Clock::kDevice));
-  marks_[index]->record(compute);
+  while (marks.size() <= index)
+    marks.push_back(std::make_unique<Event>(compute.device(), Event::Clock::kDevice));
+  marks[index]->record(compute);
 }
 
 void GradientReducer::start_until(std::int64_t end, Stream& compute) {
@@ -172,12 +172,12 @@ OverlapTimes GradientReducer::finish(Stream& compute) {
   const auto before = Clock::now();
   OverlapTimes times;
   last_step_.assign(ranges_.size(), {});
-  mark(0, compute);
+  mark(marks_, 0, compute);
   for (std::size_t i = 0; i < pending_.size(); ++i) {
     Pending& pending = pending_[i];
     const RequestTimes t = pending.times = comm_.wait(pending.request);
     if (i + 1 == pending_.size() || pending_[i + 1].bucket != pending.bucket)
-      mark(pending.bucket + 1, compute);
+      mark(marks_, pending.bucket + 1, compute);
     Bucket& b = last_step_[pending.bucket];
     if (b.times.ended == Clock::time_point{}) b.times = t;
     b.times.ended = t.ended;
@@ -193,8 +193,9 @@ OverlapTimes GradientReducer::finish(Stream& compute) {
   if (options_.compress) widen(compute);
   times.exposed_seconds = exposed_seconds_ + seconds(Clock::now() - before);
   starting_.clear();
-  finished_.swap(pending_);
+  if (compute.device().backend != nullptr) finished_.swap(pending_);
   pending_.clear();
+  gathered_.clear();
   next_ = 0;
   exposed_seconds_ = 0;
   times_ = times;
@@ -204,27 +205,40 @@ OverlapTimes GradientReducer::finish(Stream& compute) {
 
 void GradientReducer::forget_times() {
   finished_.clear();
+  gathered_.clear();
   last_step_.assign(ranges_.size(), {});
   times_ = {};
 }
 
+RequestTimes GradientReducer::measured(const Pending& finished, const RequestTimes& before,
+                                       OverlapTimes& times) const {
+  const RequestTimes t = comm_.measured(finished.request).value_or(finished.times);
+  if (before.begun != t.begun || before.ended != t.ended)
+    times.communication_seconds += seconds(t.ended - t.begun);
+  return t;
+}
+
 OverlapTimes GradientReducer::measure() {
-  if (stream_.device().backend == nullptr || finished_.empty()) return times_;
+  if (finished_.empty() && gathered_.empty()) return times_;
   OverlapTimes times;
   last_step_.assign(last_step_.size(), {});
+  RequestTimes before;
   for (const Pending& finished : finished_) {
-    const RequestTimes t = comm_.measured(finished.request).value_or(finished.times);
+    const RequestTimes t = before = measured(finished, before, times);
     Bucket& b = last_step_[finished.bucket];
-    // Those of a group ran as one.
-    const bool is_same = b.times.begun == t.begun && b.times.ended == t.ended;
     if (b.times.ended == Clock::time_point{}) b.times = t;
     b.times.ended = std::max(b.times.ended, t.ended);
-    if (!is_same) times.communication_seconds += seconds(t.ended - t.begun);
   }
-  for (std::size_t i = 0; i < last_step_.size(); ++i)
-    last_step_[i].exposed_seconds = seconds_between(*marks_[i], *marks_[i + 1]);
-  times.exposed_seconds = seconds_between(*marks_.front(), *marks_[last_step_.size()]);
+  if (!finished_.empty()) {
+    for (std::size_t i = 0; i < last_step_.size(); ++i)
+      last_step_[i].exposed_seconds = seconds_between(*marks_[i], *marks_[i + 1]);
+    times.exposed_seconds = seconds_between(*marks_.front(), *marks_[last_step_.size()]);
+  }
+  for (const Pending& gathered : gathered_) before = measured(gathered, before, times);
+  if (!gathered_.empty())
+    times.exposed_seconds += seconds_between(*gather_marks_[0], *gather_marks_[1]);
   finished_.clear();
+  gathered_.clear();
   times_ = times;
   return times;
 }
@@ -235,20 +249,24 @@ OverlapTimes GradientReducer::gather(TensorView arena, Stream& stream) {
       fmt::format("expected an arena of {} f32, found {}", options_.gradients, arena.type.str()));
   const auto before = Clock::now();
   OverlapTimes times;
-  std::vector<Request> requests;
+  std::vector<Pending> requests;
+  mark(gather_marks_, 0, stream);
   comm_.begin_group();
   for (const Range& unit : units_) {
     const TensorView data{arena.as<float>() + unit.begin, {DType::kF32, {unit.size()}}};
     requests.push_back(
-        comm_.start_all_gather(data, stream, fmt::format("unit {}", requests.size())));
+        {0, comm_.start_all_gather(data, stream, fmt::format("unit {}", requests.size()))});
   }
   comm_.end_group();
-  for (const Request& request : requests) {
-    const RequestTimes t = comm_.wait(request);
-    times.communication_seconds += seconds(t.ended - t.begun);
+  for (Pending& pending : requests) {
+    pending.times = comm_.wait(pending.request);
+    times.communication_seconds += seconds(pending.times.ended - pending.times.begun);
   }
+  mark(gather_marks_, 1, stream);
   if (stream.is_captured()) return {};
   times.exposed_seconds = seconds(Clock::now() - before);
+  times_ += times;
+  if (stream.device().backend != nullptr) gathered_.swap(requests);
   return times;
 }
 

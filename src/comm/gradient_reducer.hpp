@@ -66,8 +66,9 @@ class GradientReducer {
   OverlapTimes finish(Stream& compute);
   /// In the place of ready() and finish(), for a step whose captured sums were launched again: its times are not known.
   void forget_times();
-  /// The times of the last step, once `compute` was synchronised by the communicator. On a GPU exposed is the time for which
-  /// the stream had nothing to do but to wait for sums, by the device's clock. On the CPU it is what finish() returned.
+  /// The times of the last step, of finish() and of a gather() since then, once `compute` was synchronised by the communicator.
+  /// On a GPU exposed is the time for which the stream had nothing to do but to wait for sums or for what was gathered, by the
+  /// device's clock. On the CPU it is what the two returned.
   OverlapTimes measure();
 
   /// The gradients of which this rank has the sums, in ascending order: all, unless they are scattered.
@@ -75,7 +76,7 @@ class GradientReducer {
   std::int64_t gradients() const noexcept { return options_.gradients; }  ///< elements
   bool is_first() const noexcept { return comm_.rank() == 0; }
   bool scatters() const noexcept { return options_.scatter; }
-  /// Of another arena, in which every rank has filled what it owns, everybody gets everything. Collective; waits.
+  /// Of another arena, in which every rank has filled what it owns, everybody gets everything. Collective; waits, as finish().
   OverlapTimes gather(TensorView arena, Stream& stream);
   /// The same where each rank holds no more than what it owns, end to end in `mine`. Rank 0 gets `whole`, which is not looked
   /// at on other ranks; none of them needs more memory than a unit.
@@ -109,7 +110,12 @@ class GradientReducer {
   bool is_gradient(const Range& bucket) const noexcept { return bucket.end <= options_.gradients; }
   void round(const Range& bucket, Stream& compute);
   void widen(Stream& compute);
-  void mark(std::size_t index, Stream& compute);
+  /// Places in the stream that waits: before the first collective, and behind each.
+  using Marks = std::vector<std::unique_ptr<Event>>;
+  static void mark(Marks& marks, std::size_t index, Stream& compute);
+  /// When a request ran, as far as that can be known, and what that adds to the communication: those of a group ran as one.
+  RequestTimes measured(const Pending& finished, const RequestTimes& before,
+                        OverlapTimes& times) const;
   TensorView slice(const Range& range) const noexcept;
   TensorView rounded_slice(const Range& range) const noexcept;
 
@@ -123,10 +129,9 @@ class GradientReducer {
   Tensor residual_;                    // what rounding took, compressing only
   Stream& stream_;
   std::vector<Pending> pending_;
-  std::vector<Pending> finished_;  // of the last step, on a GPU
-  std::vector<std::unique_ptr<Event>>
-      marks_;           // in the stream that waits: before the first bucket, and behind each
-  OverlapTimes times_;  // of the last step
+  std::vector<Pending> finished_, gathered_;  // of the last step, on a GPU
+  Marks marks_, gather_marks_;                // of buckets; of a gather() as a whole
+  OverlapTimes times_;                        // of the last step
   std::vector<Bucket> last_step_;
   std::size_t next_ = 0;        // bucket to start
   double exposed_seconds_ = 0;  // spent in starting, which is all of it for an inline communicator

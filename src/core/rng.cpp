@@ -8,17 +8,10 @@
 namespace phalanx {
 
 std::array<std::uint32_t, 4> philox(std::uint64_t key, std::array<std::uint32_t, 4> c) noexcept {
-  auto k0 = static_cast<std::uint32_t>(key);
-  auto k1 = static_cast<std::uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * c[0];
-    const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * c[2];
-    c = {static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ k0, static_cast<std::uint32_t>(p1),
-         static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ k1, static_cast<std::uint32_t>(p0)};
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
-  return c;
+  PhiloxState state{{c[0], c[1], c[2], c[3]},
+                    {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)}};
+  for (int round = 0; round < kPhiloxRounds; ++round) state.round();
+  return {state.word[0], state.word[1], state.word[2], state.word[3]};
 }
 
 std::array<float, 2> normal_pair(std::uint32_t a, std::uint32_t b) noexcept {

@@ -11,6 +11,24 @@ namespace phalanx {
 std::array<std::uint32_t, 4> philox(std::uint64_t key,
                                     std::array<std::uint32_t, 4> counter) noexcept;
 
+/// One of the ten rounds of philox(), for kernels that make many draws at once. constexpr functions are functions of a GPU
+/// too.
+struct PhiloxState {
+  std::uint32_t word[4], key[2];
+
+  constexpr void round() noexcept {
+    const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * word[0],
+                        p1 = std::uint64_t{0xCD9E8D57u} * word[2];
+    word[0] = static_cast<std::uint32_t>(p1 >> 32) ^ word[1] ^ key[0];
+    word[1] = static_cast<std::uint32_t>(p1);
+    word[2] = static_cast<std::uint32_t>(p0 >> 32) ^ word[3] ^ key[1];
+    word[3] = static_cast<std::uint32_t>(p0);
+    key[0] += 0x9E3779B9u;
+    key[1] += 0xBB67AE85u;
+  }
+};
+inline constexpr int kPhiloxRounds = 10;
+
 /// What a draw is for. Different purposes never share random bits under one seed.
 enum class RandomStream : std::uint32_t {
   kInit = 1,

@@ -36,6 +36,7 @@ struct BackendStream {
   void note(const char* name) noexcept { names_[count_++ % names_.size()] = name; }
   /// "relu_forward, add_forward": what was enqueued last, oldest first.
   std::string last_launches() const;
+  void forget_launches() noexcept { count_ = 0; }
 
  private:
   std::array<const char*, 8> names_{};

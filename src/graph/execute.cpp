@@ -177,6 +177,7 @@ void Executor::run(const RunOptions& options) {
           .parameter_version = options.parameter_version,
           .random_place = options.random_place};
       ctx.random.node = node.random_index;
+      if (options.on_node) options.on_node(node);
       const bool is_timed = !seconds_.empty() || options.on_node_done;
       const auto begin =
           is_timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();

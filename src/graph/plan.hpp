@@ -98,7 +98,9 @@ struct RunOptions {
   std::uint64_t parameter_version = 0;  ///< see OpContext
   /// Called after a step from which on more gradients are final, with the number of final elements of the arena.
   std::function<void(std::int64_t)> on_gradients_final;
-  /// Called after a kernel has run, with the node and when it began.
+  /// Called before a kernel runs or, on a GPU, is enqueued.
+  std::function<void(const Node&)> on_node;
+  /// Called after that, with the node and when the call of the kernel began.
   std::function<void(const Node&, std::chrono::steady_clock::time_point)> on_node_done;
   /// Sums a tensor over the ranks in place, for graphs that `split_columns` made; null: one rank.
   std::function<void(TensorView)> collective;

@@ -38,7 +38,6 @@ Graph Network::lower(Mode mode, std::int64_t batch) {
     attach_logits(graph, options_.loss);
   else
     attach_loss(graph, options_.loss);
-  if (mode != Mode::kTraining) graph.drop_output("correct");
   if (mode == Mode::kTraining) {
     Graph wanted = graph;
     wanted.drop_output("y");

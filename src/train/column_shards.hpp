@@ -25,9 +25,9 @@ class ColumnShards {
   const std::string& weight() const noexcept { return weight_; }
   std::int64_t total() const noexcept { return total_; }
 
-  /// The whole array from every rank's part [O, columns]. Called by every rank.
+  /// The whole array from every rank's part [O, columns], all in host memory. Called by every rank.
   Tensor gather(ConstTensorView part) const;
-  /// This rank's columns of the whole array [O, total].
+  /// This rank's columns of the whole array [O, total], which is in host memory, to where the stream's device is.
   void scatter(ConstTensorView whole, TensorView part) const;
 
  private:
@@ -36,6 +36,7 @@ class ColumnShards {
   std::int64_t total_;
   Communicator& comm_;
   Stream& stream_;
+  mutable Stream host_{Device{}};
 };
 
 }  // namespace phalanx

@@ -12,22 +12,6 @@
 
 namespace phalanx {
 
-std::int64_t count_correct(const std::string& loss_name, ConstTensorView logits,
-                           ConstTensorView target) {
-  const std::int64_t rows = logits.shape()[0], outputs = logits.shape()[1];
-  const auto* x = logits.as<float>();
-  std::int64_t correct = 0;
-  if (loss_name == "softmax_cross_entropy") {
-    for (std::int64_t n = 0; n < rows; ++n)
-      correct += std::max_element(x + n * outputs, x + (n + 1) * outputs) - (x + n * outputs) ==
-                 target.as<std::int64_t>()[n];
-  } else {
-    for (std::int64_t i = 0; i < rows * outputs; ++i)
-      correct += (x[i] > 0.0f) == (target.as<float>()[i] > 0.5f);
-  }
-  return correct;
-}
-
 namespace {
 
 /// Classes that the confusion matrix of a classifier has; 0: too many.
@@ -61,14 +45,14 @@ void add_answers(MetricSums& sums, const std::string& loss_name, ConstTensorView
 }  // namespace
 
 void add_batch(MetricSums& sums, const std::string& loss_name, ConstTensorView logits,
-               ConstTensorView target, float loss, std::span<const float> target_std) {
+               ConstTensorView target, float loss, float correct,
+               std::span<const float> target_std) {
   const std::int64_t rows = logits.shape()[0], outputs = logits.shape()[1];
   sums.loss += static_cast<double>(loss);
   sums.samples += static_cast<double>(rows);
   if (loss_name != "mean_squared_error") {
     const auto per_row = loss_name == "softmax_cross_entropy" ? 1 : outputs;
-    sums.correct += static_cast<double>(count_correct(loss_name, logits, target)) /
-                    static_cast<double>(per_row);
+    sums.correct += static_cast<double>(correct) / static_cast<double>(per_row);
     add_answers(sums, loss_name, logits, target);
     return;
   }
@@ -157,13 +141,13 @@ Evaluation evaluate(Network& network, Loader& loader, Communicator& comm, Stream
   const std::string& loss_name = network.options().loss;
   const std::vector<float> target_std =
       loader.transform().changes_targets() ? loader.target_std() : std::vector<float>{};
-  const bool by_column = !network.cut_weight().empty();
+  const bool by_column = !network.cut_weight().empty(),
+             is_classifier = loss_name != "mean_squared_error";
   MetricSums sums;
   HostTensor space;
   const std::int64_t outputs = network.options().model.outputs;
   // Ranks without samples take part in the sums.
-  const std::int64_t classes =
-      loss_name == "mean_squared_error" ? 0 : confused_classes(loss_name, outputs);
+  const std::int64_t classes = is_classifier ? confused_classes(loss_name, outputs) : 0;
   sums.confusion.assign(static_cast<std::size_t>(classes * classes), 0);
   loader.begin(0, 0, 1);
   DeviceFeed feed(loader, stream);
@@ -181,13 +165,15 @@ Evaluation evaluate(Network& network, Loader& loader, Communicator& comm, Stream
     executor.run(run);
     const ConstTensorView logits = on_host(executor.output("logits"), space, stream);
     const float loss = values_of<float>(executor.output("loss"), stream).front();
-    add_batch(sums, loss_name, logits, feed.on_host().y, loss, target_std);
+    const float correct =
+        is_classifier ? values_of<float>(executor.output("correct"), stream).front() : 0;
+    add_batch(sums, loss_name, logits, feed.on_host().y, loss, correct, target_std);
   }
   loader.end();
   Stream host{Device{}};
   if (!by_column) all_reduce_sums(sums, comm, host);  // by column, every rank has seen every row
   Evaluation e;
-  e.is_classifier = loss_name != "mean_squared_error";
+  e.is_classifier = is_classifier;
   e.samples = static_cast<std::int64_t>(sums.samples);
   const double n = std::max(sums.samples, 1.0), values = std::max(sums.values, 1.0);
   e.loss = sums.loss / n;

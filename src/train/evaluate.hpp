@@ -60,13 +60,10 @@ struct MetricSums {
       confusion;  ///< [classes, classes]; empty until the first batch of a classifier
 };
 
-/// Adds one batch: `logits` [rows, outputs], `target` as the loss wants it, `loss` summed over the rows. `target_std` (per
-/// output, or empty) scales errors of real targets.
+/// Adds one batch: `logits` [rows, outputs], `target` as the loss wants it, `loss` summed over the rows, and what the operator
+/// `count_correct` says of a classifier. `target_std` (per output, or empty) scales errors of real targets.
 void add_batch(MetricSums& sums, const std::string& loss_name, ConstTensorView logits,
-               ConstTensorView target, float loss, std::span<const float> target_std);
-
-/// The number of right answers of a classifier: argmax against the label, or sign of the logit against 0 / 1.
-std::int64_t count_correct(const std::string& loss_name, ConstTensorView logits,
-                           ConstTensorView target);
+               ConstTensorView target, float loss, float correct,
+               std::span<const float> target_std);
 
 }  // namespace phalanx

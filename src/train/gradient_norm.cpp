@@ -74,4 +74,61 @@ void norm_blocks(ConstTensorView values, const GradientReducer* reducer, TensorV
   comm.all_reduce(sums, ReduceOp::kSum, stream);
 }
 
+// --- columns of one parameter
+
+namespace {
+constexpr std::int64_t kCutSums = 1024;  // of each rank's columns, however many there are
+}
+
+CutNorm::CutNorm(const ParameterLayout& layout, const std::string& weight, Communicator& comm,
+                 Stream& stream)
+    : comm_(comm), stream_(stream) {
+  const ParameterSlot& slot = layout.parameter(weight);
+  before_ = {0, slot.offset};
+  cut_ = {slot.offset, slot.offset + slot.shape.numel()};
+  after_ = {layout.parameter_elements(), layout.parameter_elements()};
+  for (const ParameterSlot& other : layout.parameters())
+    if (other.offset > slot.offset) after_.begin = std::min(after_.begin, other.offset);
+  if (stream.device().backend != nullptr)
+    mine_ = Tensor({DType::kI64, Shape{kCutSums}}, stream, "the norm of gradients");
+}
+
+std::int64_t CutNorm::block_of_cut() const noexcept {
+  return std::max(kPartBlock, (cut_.size() + kCutSums - 1) / kCutSums);
+}
+
+double CutNorm::norm(ConstTensorView gradients) {
+  const auto* v = gradients.as<float>();
+  double sum = 0;
+  for (const Range& range : {before_, after_})
+    for (std::int64_t begin = range.begin; begin < range.end; begin += kPartBlock)
+      sum += sum_of_squares(v + begin, std::min(kPartBlock, range.end - begin));
+  const double mine = sum_of_squares(v + cut_.begin, cut_.size());
+  std::vector<double> all(static_cast<std::size_t>(comm_.size()));
+  comm_.all_gather({&mine, {DType::kI64, Shape{1}}},
+                   {all.data(), {DType::kI64, Shape{comm_.size(), 1}}}, stream_);
+  return std::sqrt(std::accumulate(all.begin(), all.end(), sum));
+}
+
+std::int64_t CutNorm::blocks() const noexcept {
+  return blocks_of_norm(before_.size()) + blocks_of_norm(after_.size()) + comm_.size() * kCutSums;
+}
+
+void CutNorm::add_blocks(ConstTensorView gradients, TensorView sums) {
+  DeviceBackend& backend = *stream_.device().backend;
+  const auto add = [&](const Range& range, std::int64_t block, void* to) {
+    if (range.size() > 0)
+      backend.sum_squares(gradients.as<float>() + range.begin, range.size(), block,
+                          static_cast<double*>(to), stream_.handle());
+  };
+  auto* next = static_cast<double*>(sums.data);
+  for (const Range& range : {before_, after_}) {
+    add(range, kPartBlock, next);
+    next += blocks_of_norm(range.size());
+  }
+  fill_zero(mine_.view(), stream_);
+  add(cut_, block_of_cut(), mine_.view().data);
+  comm_.all_gather(mine_.view(), {next, {DType::kI64, Shape{comm_.size(), kCutSums}}}, stream_);
+}
+
 }  // namespace phalanx

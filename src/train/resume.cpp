@@ -78,6 +78,7 @@ TrainingState training_state(const ParameterSet& parameters, const Optimizer& op
   spaces.free_all();
   const auto add = [&](std::string path, const std::string& parameter, TensorView values) {
     if (shards != nullptr && parameter == shards->weight()) {
+      stream.synchronize();  // then what comes from a GPU has arrived
       state.gathered.push_back(shards->gather(values));
       values = state.gathered.back().view();
     }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "comm/gather_texts.hpp"
@@ -35,6 +36,8 @@ std::string Trace::events(int rank, const std::string& host) const {
   name("process_name", 0, fmt::format("rank {} on {}", rank, host));
   name("thread_name", 0, "training");
   name("thread_name", 1, "communication");
+  if (std::ranges::find(events_, Track::kDevice, &Event::track) != events_.end())
+    name("thread_name", 2, "GPU");
   for (const Event& e : events_)
     all.push_back({{"name", e.name},
                    {"ph", "X"},

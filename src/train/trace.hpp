@@ -12,13 +12,14 @@
 namespace phalanx {
 
 /// What every rank did when, as a file that Perfetto and chrome://tracing open (Trace Event Format of the Chromium project,
-/// complete events). One process per rank, one track for the training thread and one for communication.
+/// complete events). One process per rank, with one track for the training thread, one for communication and one for the GPU,
+/// if the rank has one.
 ///
 /// Clocks of different hosts are aligned at the barrier of the constructor, to about the time that a barrier takes.
 class Trace {
  public:
   using Time = std::chrono::steady_clock::time_point;
-  enum class Track : std::uint8_t { kTraining = 0, kCommunication = 1 };
+  enum class Track : std::uint8_t { kTraining = 0, kCommunication = 1, kDevice = 2 };
 
   /// Collective: all ranks start their clocks together.
   explicit Trace(Communicator& comm);

@@ -49,8 +49,6 @@ const TrainConfig& check_ranks(const TrainConfig& config, const RankLayout& layo
   if (config.precision == "tf32" && on_cpu)
     throw ConfigError(
         "precision = tf32 is for the tensor cores of a GPU, and this run computes on the CPU");
-  if (config.partition == "column" && !on_cpu)
-    throw ConfigError("partition = column needs device = cpu");
   if (config.reproducible && config.virtual_shards % layout.size != 0)
     throw ConfigError(
         fmt::format("reproducible: {} virtual shards cannot be shared equally by {} ranks; use 1, "

@@ -59,6 +59,8 @@ TrainingStep::TrainingStep(const TrainConfig& config, Network& network, Optimize
   stop_ = HostTensor(scalar, device);
   own_losses_ = HostTensor({DType::kF32, Shape{config.accumulate}}, device);
   own_slices_.resize(static_cast<std::size_t>(config.accumulate));
+  if (!network.cut_weight().empty())
+    cut_norm_.emplace(network.parameters().layout(), network.cut_weight(), comm, stream);
   if (device.backend != nullptr) {
     const TensorType verdict = floats_of<StepVerdict>(), limits = floats_of<StepLimits>(),
                      places(DType::kI64, Shape{config.accumulate, 2});
@@ -68,8 +70,9 @@ TrainingStep::TrainingStep(const TrainConfig& config, Network& network, Optimize
     limits_on_host_ = HostTensor(limits, device);
     places_ = Tensor(places, stream);
     places_on_host_ = HostTensor(places, device);
-    norm_sums_ = Tensor(
-        {DType::kI64, Shape{blocks_of_norm(network.parameters().parameters().numel())}}, stream);
+    const std::int64_t blocks =
+        cut_norm_ ? cut_norm_->blocks() : blocks_of_norm(network.parameters().parameters().numel());
+    norm_sums_ = Tensor({DType::kI64, Shape{blocks}}, stream);
   }
   if (config.cuda_graph) {
     const std::string why_not = why_not_captured(config, comm, device);
@@ -134,27 +137,47 @@ RunOptions TrainingStep::run_options(const Batch& batch, std::int64_t step, bool
     options.on_gradients_final = [this](std::int64_t elements) {
       reducer_->ready(elements, stream_);
     };
-  if (trace_ != nullptr)
+  if (trace_ != nullptr && on_cpu()) {
     options.on_node_done = [this](const Node& node, Trace::Time begin) {
-      trace_->add(node.name, Trace::Track::kTraining, begin, std::chrono::steady_clock::now());
+      trace_since(node.name.c_str(), begin);
     };
+  } else if (trace_ != nullptr) {
+    options.on_node = [this](const Node&) { spans_->begin(); };
+    options.on_node_done = [this](const Node& node, Trace::Time) { spans_->end(node.name); };
+  }
   if (!network_.cut_weight().empty())
-    options.collective = [this](TensorView sum) { comm_.all_reduce(sum, ReduceOp::kSum, stream_); };
+    options.collective = [this](TensorView parts) { sum_columns(parts); };
   return options;
+}
+
+/// Products of the first layer, in the order of the stream.
+void TrainingStep::sum_columns(TensorView parts) {
+  constexpr const char* kName = "sum over ranks";
+  const auto begin = std::chrono::steady_clock::now();
+  const bool is_traced_on_device = trace_ != nullptr && !on_cpu();
+  if (is_traced_on_device) spans_->begin();
+  comm_.all_reduce(parts, ReduceOp::kSum, stream_);
+  if (is_traced_on_device)
+    spans_->end(kName);
+  else
+    trace_since(kName, begin);
 }
 
 const Batch& TrainingStep::next_batch() {
   const auto begin = std::chrono::steady_clock::now();
   const Batch& batch = feed_->next();
-  if (trace_ != nullptr)
-    trace_->add("wait for data", Trace::Track::kTraining, begin, std::chrono::steady_clock::now());
+  trace_since("wait for data", begin);
   return batch;
 }
 
-/// The buckets, and the optimizer, which began at `updating` and ends now.
-void TrainingStep::trace_step(std::chrono::steady_clock::time_point updating) const {
+/// What the training thread did until now.
+void TrainingStep::trace_since(const char* name, Trace::Time begin) const {
+  if (trace_ != nullptr)
+    trace_->add(name, Trace::Track::kTraining, begin, std::chrono::steady_clock::now());
+}
+
+void TrainingStep::trace_sums() const {
   if (trace_ == nullptr) return;
-  trace_->add("optimizer", Trace::Track::kTraining, updating, std::chrono::steady_clock::now());
   for (std::size_t i = 0; i < buckets().size(); ++i)
     trace_->add(fmt::format("sum bucket {}", i), Trace::Track::kCommunication,
                 buckets()[i].times.begun, buckets()[i].times.ended);
@@ -293,13 +316,7 @@ void TrainingStep::run_reproducibly(std::int64_t step, StepReport& report) {
 /// Of all parameters, also where this rank holds columns of one only.
 double TrainingStep::gradient_norm(ConstTensorView gradients) {
   if (optimizer_.is_sharded()) return norm_of_parts(gradients, *reducer_, comm_, stream_);
-  const double whole = norm(gradients);
-  if (network_.cut_weight().empty()) return whole;
-  const ParameterSlot& slot = network_.parameters().layout().parameter(network_.cut_weight());
-  const double mine = norm({gradients.as<float>() + slot.offset, {DType::kF32, slot.shape}});
-  auto sum = static_cast<float>(mine * mine);
-  comm_.all_reduce({&sum, {DType::kF32, Shape{1}}}, ReduceOp::kSum, stream_);
-  return std::sqrt(std::max(whole * whole - mine * mine, 0.0) + static_cast<double>(sum));
+  return cut_norm_ ? cut_norm_->norm(gradients) : norm(gradients);
 }
 
 void TrainingStep::run_and_sum(std::int64_t step, StepReport& report) {
@@ -386,7 +403,8 @@ void TrainingStep::run_on_cpu(std::int64_t step, const Request& request, StepRep
                         clips ? config_.clip_norm / report.gradient_norm : 1.0, step, stream_);
   report.overlap += updated.gathering;
   if (updated.has_copy) network_.parameters().set_copies_version(parameter_version(step + 1));
-  trace_step(updating);
+  trace_since("optimizer", updating);
+  trace_sums();
 }
 
 // --- on a GPU, where the host enqueues a whole step and waits once
@@ -403,21 +421,24 @@ void TrainingStep::judge_and_update(bool wants_norm, StepReport& report) {
   std::int64_t blocks = 0;
   if (config_.clip_norm > 0 || wants_norm) {
     blocks = norm_sums_.type().shape[0];
-    norm_blocks(parameter_gradients(), optimizer_.is_sharded() ? reducer_ : nullptr,
-                norm_sums_.view(), comm_, stream_);
+    if (cut_norm_)
+      cut_norm_->add_blocks(parameter_gradients(), norm_sums_.view());
+    else
+      norm_blocks(parameter_gradients(), optimizer_.is_sharded() ? reducer_ : nullptr,
+                  norm_sums_.view(), comm_, stream_);
   }
   upload(limits_on_host_.view(), limits_.view(), stream_);
   stream_.device().backend->judge_step(
       static_cast<const StepLimits*>(limits_.view().data),
       static_cast<const double*>(norm_sums_.view().data), blocks, tail(kLoss).as<float>(),
       static_cast<StepVerdict*>(verdict_.view().data), stream_.handle());
-  const auto updating = std::chrono::steady_clock::now();
+  if (trace_ != nullptr) spans_->begin();
   constexpr std::size_t kScale = offsetof(StepVerdict, gradient_scale) / sizeof(float);
   report.overlap +=
       optimizer_
           .update(arenas(), {verdict_.as<float>().data() + kScale, {DType::kF32, Shape{}}}, stream_)
           .gathering;
-  trace_step(updating);
+  if (trace_ != nullptr) spans_->end("optimizer");
   download(verdict_.view(), verdict_on_host_.view(), stream_);
   fetch_tail();
 }
@@ -451,6 +472,11 @@ void TrainingStep::run_captured(std::int64_t step, const Request& request, StepR
 }
 
 void TrainingStep::run_on_device(std::int64_t step, const Request& request, StepReport& report) {
+  if (trace_ != nullptr) {
+    if (!spans_) spans_.emplace(stream_);
+    comm_.synchronize(stream_);
+    spans_->align();
+  }
   optimizer_.set_constants(request.learning_rate, step);
   if (graphs_ && trace_ == nullptr && request.may_be_captured) {
     run_captured(step, request, report);
@@ -464,7 +490,12 @@ void TrainingStep::run_on_device(std::int64_t step, const Request& request, Step
     network_.parameters().set_copies_version(parameter_version(step + 1));
   if (request.before_update) request.before_update();
   feed_->prefetch();
+  const auto waiting = std::chrono::steady_clock::now();
   read_tail(report);
+  trace_since("wait for GPU", waiting);
+  if (reducer_ != nullptr && !config_.reproducible) report.overlap = reducer_->measure();
+  trace_sums();
+  if (trace_ != nullptr) spans_->move_to(*trace_);
   const auto& verdict = *static_cast<const StepVerdict*>(verdict_on_host_.view().data);
   report.gradient_norm = static_cast<double>(verdict.norm);
   report.is_bad = verdict.is_bad != 0.0f;

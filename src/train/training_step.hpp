@@ -12,6 +12,8 @@
 #include "data/device_feed.hpp"
 #include "device/backend.hpp"
 #include "models/network.hpp"
+#include "train/device_spans.hpp"
+#include "train/gradient_norm.hpp"
 #include "train/optimizer.hpp"
 #include "train/step_graphs.hpp"
 #include "train/trace.hpp"
@@ -29,7 +31,8 @@ struct StepReport {
   std::int64_t first_bad_row =
       -1;  ///< of this rank's rows in the global batch, if its own loss is not finite
   std::vector<std::int64_t> bad_rows;  ///< the same rows by their numbers in the data set
-  OverlapTimes overlap;
+  OverlapTimes
+      overlap;  ///< on a GPU by its clock, but for reproducible steps, whose host sees every sum
 };
 
 /// Names the parameters that step `step` (from 0) begins with: see OpContext::parameter_version.
@@ -107,7 +110,9 @@ class TrainingStep {
   void finish_sums(StepReport& report);
   RunOptions run_options(const Batch& batch, std::int64_t step, bool reduces);
   const Batch& next_batch();
-  void trace_step(std::chrono::steady_clock::time_point updating) const;
+  void trace_since(const char* name, Trace::Time begin) const;
+  void trace_sums() const;
+  void sum_columns(TensorView parts);
   void run_and_sum(std::int64_t step, StepReport& report);
   /// Sums that travel with the gradients: loss, right answers, ranks that were asked to stop.
   TensorView tail() const noexcept;
@@ -139,11 +144,13 @@ class TrainingStep {
   HostTensor limits_on_host_, places_on_host_, verdict_on_host_;
   Tensor limits_, places_;  // a RandomPlace for each micro-batch
   Tensor norm_sums_, verdict_;
+  std::optional<CutNorm> cut_norm_;  // where this rank holds columns of the first layer
   std::optional<StepGraphs> graphs_;
-  std::int64_t local_shards_ = 0;   // reproducible: of this rank
-  std::int64_t states_summed_ = 0;  // reproducible: shards of this step, over all ranks
-  Tensor sum_of_micro_batches_;     // reproducible, with several
-  Tensor states_before_;            // where a bad step is left out
+  std::optional<DeviceSpans> spans_;  // of steps that are traced
+  std::int64_t local_shards_ = 0;     // reproducible: of this rank
+  std::int64_t states_summed_ = 0;    // reproducible: shards of this step, over all ranks
+  Tensor sum_of_micro_batches_;       // reproducible, with several
+  Tensor states_before_;              // where a bad step is left out
 };
 
 }  // namespace phalanx

@@ -3,7 +3,7 @@
 //
 // Nothing runs when it is enqueued, but when somebody waits for it or asks whether it is done, so that what waits for the
 // wrong thing computes with what was there before. Environment: PHALANX_EMULATED_GPUS, 1; PHALANX_EMULATED_BYTES of memory
-// for all of them, 8 GiB.
+// for all of them, 8 GiB; PHALANX_EMULATED_LIBRARY: see pretended_cublas.cpp.
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -16,7 +16,7 @@
 
 #include "core/error.hpp"
 #include "device/backend.hpp"
-#include "device/cuda/arena_kernels.hpp"
+#include "device/cuda/cuda_sources.hpp"
 #include "emulation/device_memory.hpp"
 #include "emulation/emulated_stream.hpp"
 #include "emulation/recording.hpp"
@@ -129,7 +129,7 @@ EmulatedStream& stream_of(void* handle) {
   return *static_cast<EmulatedStream*>(static_cast<BackendStream*>(handle));
 }
 
-class EmulatedBackend final : public DeviceBackend {
+class EmulatedBackend final : public CudaSources {
  public:
   EmulatedBackend()
       : count_(static_cast<int>(number_from("PHALANX_EMULATED_GPUS", 1))),
@@ -148,7 +148,9 @@ class EmulatedBackend final : public DeviceBackend {
   }
 
   BackendAbout about() const override {
-    return {.versions = "none: emulated on the CPU", .is_hardware = false, .has_vendor = false};
+    return {.versions = "none: emulated on the CPU",
+            .is_hardware = false,
+            .has_vendor = std::getenv("PHALANX_EMULATED_LIBRARY") != nullptr};
   }
 
   std::size_t choose(int, const std::string&, std::span<const Candidate>) override { return 0; }
@@ -285,33 +287,6 @@ class EmulatedBackend final : public DeviceBackend {
 
   void fill_zero(std::byte* memory, std::size_t size_bytes, void* stream) override {
     stream_of(stream).add([=] { std::memset(memory, 0, size_bytes); });
-  }
-  void convert(DType from_type, const void* from, DType to_type, void* to, std::int64_t count,
-               void* stream) override {
-    convert_on_device(from_type, from, to_type, to, count, stream_of(stream));
-  }
-  void scale(float* values, float factor, std::int64_t count, void* stream) override {
-    scale_on_device(values, factor, count, stream_of(stream));
-  }
-  void judge_step(const StepLimits* limits, const double* sums, std::int64_t count,
-                  const float* loss, StepVerdict* verdict, void* stream) override {
-    judge_step_on_device(limits, sums, count, loss, verdict, stream_of(stream));
-  }
-  void round_with_feedback(const float* values, float* kept, void* rounded, std::int64_t count,
-                           void* stream) override {
-    round_with_feedback_on_device(values, kept, rounded, count, stream_of(stream));
-  }
-  void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
-               std::int64_t count, void* stream) override {
-    combine_on_device(op, type, inputs, output, count, stream_of(stream));
-  }
-  void sum_squares(const float* values, std::int64_t count, std::int64_t block, double* sums,
-                   void* stream) override {
-    sum_squares_on_device(values, count, block, sums, stream_of(stream));
-  }
-
-  const void* kernels(std::string_view operator_name) const noexcept override {
-    return cuda_kernels(operator_name);
   }
 
  private:

@@ -2,6 +2,7 @@
 """`phalanx bench gpu` measures every kernel and a step. The figures themselves are nobody's business here."""
 
 import json
+import os
 
 from gpu import SLOW, use_gpu
 from support import run_tests
@@ -37,6 +38,25 @@ def test_every_kernel_is_timed_beside_a_copy_of_as_many_bytes(t):
     assert {row["type"] for row in rows if row["op"] == "conv"} == {"f32", "tf32", "bf16"}
     result.says(r"copy +[\d.]+ GB/s", r"products +bf16 [\d.]+ GFLOP/s, f32", r"relu +vector +bf16 +backward .* %")
     assert "skipped" not in result.text, result.text
+
+
+def test_own_kernels_are_compared_with_the_librarys(t):
+    """The library of the emulation has products and no convolutions."""
+    use_gpu()
+    os.environ["PHALANX_EMULATED_LIBRARY"] = "1"
+    for op, has_library in ("gemm", True), ("conv", not SLOW), ("relu", False):
+        result, report = bench(t, "--step", "false", "--only", op)
+        rows = [row for row in report["measurements"] if row["op"] == op]
+        for row in (row for row in rows if row["by"] == "own"):
+            place = [row[key] for key in ("case", "type", "direction")]
+            other = [o for o in rows if o["by"] != "own" and [o[key] for key in ("case", "type", "direction")] == place]
+            assert len(other) == (1 if has_library else 0), (row, other)
+            expected = row["seconds"] / other[0]["seconds"] if has_library else None
+            assert row["own_to_library"] == expected, (row, expected)
+        if op != "relu":
+            result.says("own/library", op + r" .* own +backward .* %" + (r" +[\d.]+" if has_library else " +-") + "\n")
+        else:
+            assert all("own_to_library" not in row for row in rows), rows
 
 
 def test_a_step_is_timed_beside_the_floors_of_its_kernels(t):

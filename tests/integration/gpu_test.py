@@ -4,7 +4,9 @@
 The GPU is that of gpu.py: emulated (tests/emulation), with memory that faults when the host touches it, or real.
 """
 
-from gpu import use_gpu
+import json
+
+from gpu import SLOW, use_gpu
 from support import h5py, read_metrics, read_values, relative_difference, run_tests
 
 CNN = """
@@ -92,6 +94,47 @@ def test_two_ranks_give_the_losses_that_they_give_on_the_cpu(t):
     assert relative_difference(losses(t, "cpu"), losses(t, "cuda")) < 1e-4, (losses(t, "cpu"), losses(t, "cuda"))
 
 
+MLP = """
+layer = dense 24
+layer = gelu
+layer = batch_norm
+layer = dense 4
+optimizer = adamw
+learning-rate = 0.005
+clip-norm = 0.3
+batch-size = 32
+epochs = 2
+log-every = 1
+partition = column
+"""
+
+
+def test_ranks_with_columns_of_the_first_layer_give_the_losses_of_one_on_the_cpu(t):
+    h5py()
+    use_gpu()
+    config = t.config(MLP + f"data = {t.images()}\n")
+    t.run("train", config, "--output", t.path("one"), "--device", "cpu", "--partition", "shuffle")
+    t.run("train", config, "--output", t.path("two"), "--device", "cuda", "--gemm", "own", ranks=2)
+    t.run("train", config, "--output", t.path("bf16"), "--device", "cuda", "--precision", "bf16", ranks=2)
+    assert len(losses(t, "one")) == 14
+    for output, tolerance in ("two", 1e-4), ("bf16", 1e-2):
+        assert relative_difference(losses(t, "one"), losses(t, output)) < tolerance, (losses(t, "one"), losses(t, output))
+        assert relative_difference(norms(t, "one"), norms(t, output)) < 10 * tolerance, (norms(t, "one"), norms(t, output))
+    assert max(norms(t, "one")) > 0.3, "nothing was clipped"
+    one, two = (read_values(t.newest(output)) for output in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        assert len(values) == len(two[name]), name
+        if name != "dense1.bias":  # batch norm takes its gradient away; what Adam makes of the rest is noise
+            assert relative_difference(values, two[name]) < 1e-2, name
+    # Whole weights in the checkpoint: another device and another number of ranks go on from it.
+    t.run("train", config, "--output", t.path("parts"), "--device", "cuda", "--gemm", "own", "--max-steps", 5, ranks=2)
+    result = t.run("train", config, "--output", t.path("parts"), "--device", "cuda", "--gemm", "own", ranks=2)
+    result.says("resuming .* step 5")
+    assert losses(t, "two") == losses(t, "parts")
+    assert two == read_values(t.newest("parts"))
+
+
 def test_a_checkpoint_goes_on_where_the_other_device_left_it(t):
     use_gpu()
     config = t.config(CNN + f"data = {t.images()}\n")
@@ -115,6 +158,32 @@ def test_predictions_and_evaluations_are_those_of_the_cpu(t):
             answers.append(file["probability"][()].ravel().tolist() if "probability" in file else None)
         t.run("evaluate", *common).says(r"accuracy +0\.\d+|accuracy +1\.0")
     assert answers[0] and relative_difference(*answers) < 1e-4
+
+
+def test_the_timeline_shows_when_the_gpu_ran_an_operator(t):
+    """On the emulation, which works only while the host waits, that is after all was enqueued."""
+    use_gpu()
+    config = t.config(CNN + f"data = {t.images()}\n")
+    flags = ("--device", "cuda", "--trace", t.path("trace.json"), "--trace-steps", 3)
+    t.run("train", config, "--output", t.path("run"), *flags)
+    events = json.load(open(t.path("trace.json"), encoding="utf-8"))["traceEvents"]
+    assert {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}[2] == "GPU"
+    spans = [{**e, "end": e["ts"] + e["dur"]} for e in events if e["ph"] == "X"]
+    host = {e["name"] for e in spans if e["tid"] == 0}
+    assert host == {"step 0", "step 1", "step 2", "wait for data", "wait for GPU"}, host
+    for number in range(3):
+        step = next(e for e in spans if e["name"] == f"step {number}")
+        inside = [e for e in spans if step["ts"] <= e["ts"] < step["end"]]
+        wait = next(e for e in inside if e["name"] == "wait for GPU")
+        gpu = sorted((e for e in inside if e["tid"] == 2), key=lambda e: e["ts"])
+        names = [e["name"] for e in gpu]
+        assert names[0] == "conv1" and "ddense1" in names and names[-1] == "optimizer", names
+        for before, after in zip(gpu, gpu[1:]):
+            assert before["end"] <= after["ts"] + 1, (before, after)
+        assert all(e["dur"] >= 0 for e in gpu) and gpu[-1]["end"] <= step["end"] + 1000, (step, gpu[-1])
+        if SLOW:
+            assert gpu[0]["ts"] > wait["ts"] - 1000, (gpu[0], wait)
+            assert sum(e["dur"] for e in gpu) > wait["dur"] / 2, (gpu, wait)
 
 
 def test_a_step_whose_loss_is_not_finite_changes_nothing(t):

@@ -165,6 +165,29 @@ TEST_F(Nccl, LetsAReducerMeasureWhatWasExposed) {
   });
 }
 
+// The same of parameters that are gathered behind the sums, in the time of one step.
+TEST_F(Nccl, LetsAReducerMeasureAGather) {
+  run(2, [&](int r, auto make) {
+    Stream stream(gpus_.device(r));
+    const auto comm = make();
+    const Ones gradients(2048, stream), parameters(2048, stream);
+    GradientReducer reducer(*comm, gradients.view(), {.scatter = true}, stream);
+    for (int step = 0; step < 2; ++step) {
+      reducer.finish(stream);
+      comm->barrier();
+      if (r == 1) std::this_thread::sleep_for(std::chrono::milliseconds(60));
+      reducer.gather(parameters.view(), stream);
+      comm->synchronize(stream);
+      if (r == 1) continue;
+      const OverlapTimes measured = reducer.measure();
+      EXPECT_GE(measured.exposed_seconds, 0.05);
+      EXPECT_GE(measured.communication_seconds, 0.05);
+      for (const GradientReducer::Bucket& bucket : reducer.last_step())
+        EXPECT_LT(bucket.exposed_seconds, 0.05);
+    }
+  });
+}
+
 TEST_F(Nccl, GivesZeroedMemoryOfTheDevice) {
   run(2, [&](int r, auto make) {
     Stream stream(gpus_.device(r));

@@ -31,7 +31,7 @@ TEST(Metrics, TopFiveCountsLabelsAmongTheFiveBestAndConfusionTheBest) {
   const std::vector<std::int64_t> labels{0, 4, 5};
   MetricSums sums;
   add_batch(sums, "softmax_cross_entropy", {logits.data(), {DType::kF32, Shape{3, 7}}},
-            {labels.data(), {DType::kI64, Shape{3}}}, 1.5f, {});
+            {labels.data(), {DType::kI64, Shape{3}}}, 1.5f, 1, {});
   EXPECT_EQ(sums.correct, 1);
   EXPECT_EQ(sums.top5, 2);
   ASSERT_EQ(sums.confusion.size(), 49u);
@@ -44,7 +44,7 @@ TEST(Metrics, BinaryTargetsAreConfusedByTheSignOfTheLogit) {
   const std::vector<float> logits{-1, 2, 3, -4}, targets{0, 1, 0, 1};
   MetricSums sums;
   add_batch(sums, "binary_cross_entropy", {logits.data(), {DType::kF32, Shape{4, 1}}},
-            {targets.data(), {DType::kF32, Shape{4, 1}}}, 1.0f, {});
+            {targets.data(), {DType::kF32, Shape{4, 1}}}, 1.0f, 2, {});
   EXPECT_EQ(sums.confusion, (std::vector<std::int64_t>{1, 1, 1, 1}));
   EXPECT_EQ(sums.correct, 2);
 }

@@ -6,12 +6,15 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "comm_on_fake_nccl.hpp"
 #include "formats/checkpoint.hpp"
+#include "train/device_spans.hpp"
 #include "train/trainer.hpp"
 
 namespace phalanx {
@@ -47,7 +50,8 @@ class Rows final : public RowSource {
 
 struct Trained {
   std::map<std::string, std::vector<float>> arrays;  // of the last checkpoint
-  double train_loss = 0, test_loss = 0;
+  double train_loss = 0, test_loss = 0, communication_seconds = 0;
+  nlohmann::json timeline;
   StepGraphs::Use graphs;  // of rank 0
 };
 
@@ -76,6 +80,7 @@ class CapturedTraining : public Nccl {
   Trained train(TrainConfig config, bool captured, int ranks) {
     config.output =
         std::filesystem::temp_directory_path() / fmt::format("phalanx_captured_{}", getpid());
+    if (config.trace_steps < 20) config.trace = config.output + "/trace.json";
     config.cuda_graph = captured;
     Trained trained;
     run(ranks, [&](int r, auto make) {
@@ -97,6 +102,11 @@ class CapturedTraining : public Nccl {
       for (const Checkpoint::Array& array : checkpoint.arrays())
         trained.arrays[array.path] = array.values;
     });
+    std::ifstream metrics(config.output + "/metrics.jsonl");
+    for (std::string line; std::getline(metrics, line);)
+      trained.communication_seconds +=
+          nlohmann::json::parse(line).value("communication_seconds", 0.0);
+    if (std::ifstream file(config.trace); file) trained.timeline = nlohmann::json::parse(file);
     std::filesystem::remove_all(config.output);
     return trained;
   }
@@ -167,6 +177,44 @@ TEST_F(Graphs, SayThatAStepCouldNotBeCaptured) {
   stream_.synchronize();
 }
 
+// The emulated GPU does nothing before the host waits.
+TEST_F(Graphs, HaveSpansOfWhatRanAndNotOfWhenItWasEnqueued) {
+  const Tensor values({DType::kF32, Shape{1 << 20}}, stream_);
+  stream_.synchronize();
+  DeviceSpans spans(stream_);
+  for (int step = 0; step < 2; ++step) {
+    Trace trace(*comm_);
+    spans.align();
+    spans.begin();
+    fill_zero(values.view(), stream_);
+    spans.end("fill");
+    spans.begin();
+    scale(values.view(), 2, stream_);
+    spans.end("scale");
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    const Trace::Time waiting = Trace::Time::clock::now();
+    stream_.synchronize();
+    const Trace::Time done = Trace::Time::clock::now();
+    trace.add("wait", Trace::Track::kTraining, waiting, done);
+    spans.move_to(trace);
+    const auto all = nlohmann::json::parse("[" + trace.events(0, "node0") + "]");
+    std::vector<nlohmann::json> found;
+    for (const auto& event : all)
+      if (event["ph"] == "X") found.push_back(event);
+    ASSERT_EQ(found.size(), 3u);
+    const auto begin = [&](int i) { return found.at(i)["ts"].get<double>(); };
+    const auto end = [&](int i) { return begin(i) + found.at(i)["dur"].get<double>(); };
+    EXPECT_EQ(found[1]["name"], "fill");
+    EXPECT_EQ(found[2]["name"], "scale");
+    constexpr double kClocks = 2000;  // microseconds by which a busy machine compares them wrongly
+    EXPECT_GT(begin(1), begin(0) - kClocks);
+    EXPECT_GT(end(1), begin(1));
+    EXPECT_GE(begin(2), end(1));
+    EXPECT_GT(end(2), begin(2));
+    EXPECT_LT(end(2), end(0) + kClocks);
+  }
+}
+
 TEST_F(CapturedTraining, HasTheBitsOfOtherTraining) { expect_same_bits(config(), 2); }
 
 TEST_F(CapturedTraining, HasThemWithAShardedOptimizerAndCopiesInBf16) {
@@ -175,6 +223,39 @@ TEST_F(CapturedTraining, HasThemWithAShardedOptimizerAndCopiesInBf16) {
   sharded.precision = "bf16";
   sharded.evaluate_steps = 3;
   expect_same_bits(sharded, 2);
+}
+
+TEST_F(CapturedTraining, HasThemWithColumnsOfTheFirstLayer) {
+  TrainConfig columns = config();
+  columns.partition = "column";
+  expect_same_bits(columns, 3);
+  TrainConfig rows = config();
+  rows.optimizer = columns.optimizer = "sgd";  // Adam enlarges rounding
+  columns.trace_steps = 2;
+  const Trained one = train(rows, false, 1), three = train(columns, true, 3);
+  EXPECT_NEAR(one.test_loss, three.test_loss, 1e-4);
+  const std::string name = "/parameters/dense1.weight";
+  EXPECT_EQ(one.arrays.at(name).size(), three.arrays.at(name).size());
+  EXPECT_NE(three.timeline.dump().find("sum over ranks"), std::string::npos);
+}
+
+// By NCCL the host waits for no sum, so only the device knows their times.
+TEST_F(CapturedTraining, MeasuresSumsOverRanksByTheClockOfTheDevice) {
+  for (const bool shards : {false, true}) {
+    TrainConfig traced = config();
+    traced.trace_steps = 2;
+    traced.shard_optimizer = shards;
+    const Trained trained = train(traced, false, 2);
+    EXPECT_GT(trained.communication_seconds, 0);
+    double sums = 0, operators = 0;
+    for (const auto& event : trained.timeline.at("traceEvents")) {
+      if (event["ph"] != "X") continue;
+      if (event["name"] == "sum bucket 0") sums += event["dur"].get<double>();
+      if (event["tid"] == 2) operators += event["dur"].get<double>();
+    }
+    EXPECT_GT(sums, 0);
+    EXPECT_GT(operators, 0);
+  }
 }
 
 TEST_F(CapturedTraining, HasThemWithCompressedGradients) {

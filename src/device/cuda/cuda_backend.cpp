@@ -12,7 +12,7 @@
 
 #include "core/error.hpp"
 #include "device/backend.hpp"
-#include "device/cuda/arena_kernels.hpp"
+#include "device/cuda/cuda_sources.hpp"
 #include "device/cuda/libraries.hpp"
 
 namespace phalanx {
@@ -45,7 +45,7 @@ BackendStream& stream_of(void* handle) { return *static_cast<BackendStream*>(han
 cudaStream_t queue_of(void* handle) { return static_cast<cudaStream_t>(stream_of(handle).queue); }
 cudaEvent_t event_of(void* handle) { return static_cast<cudaEvent_t>(handle); }
 
-class CudaBackend final : public DeviceBackend, public CudaLibraries {
+class CudaBackend final : public CudaSources, public CudaLibraries {
  public:
   CudaBackend() {
     const cudaError_t code = cudaGetDeviceCount(&count_);
@@ -223,33 +223,6 @@ class CudaBackend final : public DeviceBackend, public CudaLibraries {
 
   void fill_zero(std::byte* memory, std::size_t size_bytes, void* stream) override {
     check(cudaMemsetAsync(memory, 0, size_bytes, queue_of(stream)), "cudaMemsetAsync");
-  }
-  void convert(DType from_type, const void* from, DType to_type, void* to, std::int64_t count,
-               void* stream) override {
-    convert_on_device(from_type, from, to_type, to, count, stream_of(stream));
-  }
-  void scale(float* values, float factor, std::int64_t count, void* stream) override {
-    scale_on_device(values, factor, count, stream_of(stream));
-  }
-  void judge_step(const StepLimits* limits, const double* sums, std::int64_t count,
-                  const float* loss, StepVerdict* verdict, void* stream) override {
-    judge_step_on_device(limits, sums, count, loss, verdict, stream_of(stream));
-  }
-  void round_with_feedback(const float* values, float* kept, void* rounded, std::int64_t count,
-                           void* stream) override {
-    round_with_feedback_on_device(values, kept, rounded, count, stream_of(stream));
-  }
-  void combine(ReduceOp op, DType type, std::span<const void* const> inputs, void* output,
-               std::int64_t count, void* stream) override {
-    combine_on_device(op, type, inputs, output, count, stream_of(stream));
-  }
-  void sum_squares(const float* values, std::int64_t count, std::int64_t block, double* sums,
-                   void* stream) override {
-    sum_squares_on_device(values, count, block, sums, stream_of(stream));
-  }
-
-  const void* kernels(std::string_view operator_name) const noexcept override {
-    return cuda_kernels(operator_name);
   }
 
  private:
