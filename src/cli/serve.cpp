@@ -74,7 +74,7 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   std::string launch;
   bool is_check = false;
   std::int64_t ranks = layout.size, port = options.http.port, body_mib = 64, arena_mib = 1024,
-               most_connections = 4096, per_client = 1024;
+               most_connections = 4096, per_client = 1024, arriving = 50, arriving_per_client = 25;
   OptionTable table("[mpirun -n N] phalanx serve --repository FOLDER [options]");
   table.group("Models");
   table.add("repository", &options.repository, "path", "made by `phalanx publish`");
@@ -133,6 +133,17 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
       .add("request-memory-mib", &arena_mib, "MiB",
            "for rows of requests and answers, and as much for bodies")
       .at_least(1);
+  table
+      .add("arriving-percent", &arriving, "%",
+           "of request-memory-mib, for rows that are still arriving; beyond, clients get 503")
+      .at_least(1)
+      .at_most(100);
+  table
+      .add(
+          "arriving-percent-per-client", &arriving_per_client, "%",
+          "the same for one key, or address without a key, and for its bodies; beyond, it gets 429")
+      .at_least(1)
+      .at_most(100);
   table.group("Set by `phalanx train --then-serve`");
   std::int64_t attached = 0, attached_nodes = 1, announce = -1;
   table.add("attached-ranks", &attached, "", "ranks that come by themselves").at_least(0);
@@ -156,7 +167,13 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   options.http.most_connections = static_cast<std::size_t>(most_connections);
   options.http.most_connections_per_client = static_cast<std::size_t>(per_client);
   options.arena_bytes = static_cast<std::size_t>(arena_mib) << 20;
+  const auto share = [&](std::int64_t percent) {
+    return options.arena_bytes / 100 * static_cast<std::size_t>(percent);
+  };
   options.http.most_buffered_bytes = options.arena_bytes;
+  options.http.most_buffered_bytes_per_client = share(arriving_per_client);
+  options.http.most_expected_bytes = share(arriving);
+  options.http.most_expected_bytes_per_client = share(arriving_per_client);
   if (is_check) return print_check(check_serving(options));
   options.ranks.ranks = static_cast<int>(ranks);
   options.ranks.attached_ranks = static_cast<int>(attached);

@@ -58,6 +58,8 @@ class HttpServer::State : public HttpConnectionOwner,
         options_(std::move(options)),
         handler_(std::move(handler)),
         on_answered_(std::move(on_answered)),
+        buffered_(options_.most_buffered_bytes, options_.most_buffered_bytes_per_client),
+        expected_(options_.most_expected_bytes, options_.most_expected_bytes_per_client),
         acceptor_(io),
         clock_(io),
         pause_(io) {}
@@ -109,13 +111,8 @@ class HttpServer::State : public HttpConnectionOwner,
   const HttpServerOptions& options() const noexcept override { return options_; }
   const HttpHandler& handler() const noexcept override { return handler_; }
   bool is_stopping() const noexcept override { return is_stopping_; }
-  void hold(std::uint64_t bytes) override {
-    if (bytes >
-        options_.most_buffered_bytes - std::min(buffered_bytes_, options_.most_buffered_bytes))
-      throw Refusal(503, "the server has no memory for this request now", 1);
-    buffered_bytes_ += bytes;
-  }
-  void let_go(std::uint64_t bytes) noexcept override { buffered_bytes_ -= bytes; }
+  ClientShares& buffered() noexcept override { return buffered_; }
+  ClientShares& expected() noexcept override { return expected_; }
   void answered(const HttpRecord& record) override { on_answered_(record); }
   void ended(HttpConnection* connection) override {
     const auto found = connections_.find(connection);
@@ -180,12 +177,12 @@ class HttpServer::State : public HttpConnectionOwner,
   HttpServerOptions options_;
   HttpHandler handler_;
   std::function<void(const HttpRecord&)> on_answered_;
+  ClientShares buffered_, expected_;
   Tcp::acceptor acceptor_;
   net::steady_timer clock_, pause_;
   std::unique_ptr<net::ssl::context> tls_;
   std::map<HttpConnection*, std::shared_ptr<HttpConnection>> connections_;
   std::map<std::string, std::size_t> clients_;
-  std::size_t buffered_bytes_ = 0;
   int port_ = 0;
   bool is_stopping_ = false;
 };
