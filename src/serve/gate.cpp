@@ -78,6 +78,10 @@ bool HttpExchange::may_see(std::string_view model_name) const noexcept {
   return key == nullptr || key->may_see(model_name);
 }
 
+bool HttpExchange::may_operate() const noexcept {
+  return key == nullptr || key->access == Access::kAdmin;
+}
+
 double TokenBucket::tokens_at(ServeClock::time_point now) const noexcept {
   const double passed = std::chrono::duration<double>(now - at_).count();
   return std::min(burst_, tokens_ + std::max(passed, 0.0) * per_second_);

@@ -70,6 +70,8 @@ class HttpExchange {
   std::string counts_for;
   /// Whether the key may see a model. From others it is hidden: they get what they would get if there were none, also in lists.
   bool may_see(std::string_view model_name) const noexcept;
+  /// Whether it may know of the server itself: its hosts, its memory, and what all clients together do.
+  bool may_operate() const noexcept;
 
  private:
   HttpHead head_;

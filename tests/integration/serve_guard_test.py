@@ -288,6 +288,58 @@ def test_keys_see_their_models_only_and_changes_of_the_file_count(t):
     t.run("serve", "--check", "--repository", t.path("models"), "--keys", t.path("none.json"), code=3).says("/keys is missing")
 
 
+def test_keys_that_may_only_ask_are_not_told_of_the_servers_inside(t):
+    checkpoint, data = trained(t, "classification")
+    publish(t, checkpoint)
+    publish(t, checkpoint)
+    t.write("models/model/config.json", '{"version_policy": "all"}')
+    with open(t.path("models/model/2/model.h5"), "r+b") as file:
+        file.write(b"damaged")
+    shop, operator = make_key(t, "shop"), make_key(t, "operator", "--access", "admin")
+    sample = {"input": samples(data)[0]}
+    with Server(t, "--keys", t.path("keys.json"), "--triton-metrics") as server:
+        host = socket.gethostname()
+        inside = [host, t.folder, "model.h5", *map(str, server.rank_pids())]
+        assert server.post("/predict/model", sample, headers=bearer(shop))[0] == 200
+
+        def text(path, key, method="GET"):
+            connection = server.connect()
+            connection.request(method, path, headers=bearer(key))
+            response = connection.getresponse()
+            answer = response.read().decode()
+            connection.close()
+            return response.status, answer
+
+        status = json.loads(text("/status", shop)[1])
+        assert status["ready"] and status["ranks"] == {"up": True}, status
+        assert not {"http", "memory", "cpu_s"} & set(status), status
+        one, two = status["models"][0]["versions"]
+        assert (one["version"], one["state"], one["requests"], sum(one["latency"]["counts"])) == ("1", "READY", 1, 1), one
+        assert two["state"] == "UNAVAILABLE" and not {"reason", "memory_bytes", "load_s"} & set(two), two
+        page = text("/metrics", shop)[1]
+        assert 'phalanx_requests_total{model="model",version="1",status="200"} 1\n' in page, page
+        assert "\nphalanx_ready 1\n" in page and "\nphalanx_ranks_up 1\n" in page
+        for name in "phalanx_rank_", "phalanx_http_", "phalanx_process_", "phalanx_request_memory", "phalanx_build_info", \
+                "phalanx_connections", "phalanx_model_memory", "phalanx_start":
+            assert name not in page, name
+        # The same holds for all that a key may ask about, also where it is refused.
+        document = json.loads(text("/openapi.json", shop)[1])
+        for path, methods in document["paths"].items():
+            real = path.replace("{model}", "model").replace("{version}", "2")
+            for method in methods:
+                answer = text(real, shop, method.upper())[1]
+                if path == "/" or path.startswith("/dashboard/"):
+                    continue
+                for word in inside:
+                    assert not re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.])", answer), (method, real, word, answer)
+        status = json.loads(text("/status", operator)[1])
+        assert [r["host"] for r in status["ranks"]["list"]] == [host] and status["http"]["requests"] > 0, status
+        assert status["models"][0]["versions"][1]["reason"] and status["memory"]["requests_bytes"] > 0, status
+        page = text("/metrics", operator)[1]
+        assert f'phalanx_rank_up{{rank="0",host="{host}"' in page and "\nphalanx_http_requests_total{" in page, page
+        assert "\nphalanx_model_memory_bytes{" in page and "\nphalanx_process_resident_bytes " in page, page
+
+
 def test_a_flooding_client_is_held_back_and_others_are_not(t):
     flood, calm = make_key(t, "flood", "--requests-per-second", 20), make_key(t, "calm")
     checkpoint, data = trained(t, "classification")

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import re
+import socket
 import threading
 import time
 
@@ -486,6 +487,9 @@ def test_a_key_for_one_model_shows_no_other(t):
             browser.type("#key", key + ENTER)
             browser.wait("return document.querySelectorAll('#try-model option').length", 10, "models are offered")
             assert "secret" not in browser.text("body") and "lines" in browser.text("#models")
+            browser.wait("return document.querySelector('#tile-requests').textContent == '0'", 10, "numbers are shown")
+            assert browser.text("#restarts") == "All ranks are there" and socket.gethostname() not in browser.text("body")
+            assert not browser.run("return document.querySelector('#ranks').checkVisibility()")
             browser.type("#try-file", t.write("line.png", line_picture(2)))
             browser.click("#try-form button")
             browser.wait("return document.querySelector('#class')?.textContent == '2'", 10, "the class is shown")
