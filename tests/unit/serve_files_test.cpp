@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -326,6 +329,36 @@ TEST_F(RepositoryTest, ShowsNothingOfWhatWasNotFinished) {
   const Repository repository(root_);
   EXPECT_THAT(repository.versions("model"), ElementsAre(1));
   EXPECT_THAT(repository.models(), ElementsAre("model"));
+}
+
+TEST_F(RepositoryTest, RemovesWhatAKilledPublisherLeft) {
+  add();
+  std::array<char, 256> host{};
+  ASSERT_EQ(::gethostname(host.data(), host.size() - 1), 0);
+  struct stat space {};
+  ASSERT_EQ(::stat("/proc/self/ns/pid", &space), 0);
+  const pid_t dead = ::fork();
+  if (dead == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(dead, nullptr, 0), dead);
+  const std::string folder = root_ + "/model/.incoming.";
+  const std::string here = fmt::format("{}{}.{}.", folder, host.data(), space.st_ino);
+  const std::string abandoned = fmt::format("{}{}", here, dead);
+  const std::vector<std::string> kept = {
+      fmt::format("{}{}", here, ::getppid()),                                  // lives
+      fmt::format("{}elsewhere.{}.{}", folder, space.st_ino, dead),            // another host
+      fmt::format("{}{}.{}.{}", folder, host.data(), space.st_ino + 1, dead),  // another container
+      here + "x",
+      here + "-5",
+      here + "0",
+      here + "99999999999999999999"};
+  write_file(abandoned + "/" + kWeightsFile, "half");
+  for (const std::string& path : kept) write_file(path + "/" + kWeightsFile, "half");
+  fs::create_symlink("/", fmt::format("{}0{}", here, dead));
+  add();
+  EXPECT_FALSE(fs::exists(abandoned));
+  for (const std::string& path : kept) EXPECT_TRUE(fs::exists(path + "/" + kWeightsFile)) << path;
+  EXPECT_TRUE(fs::is_symlink(fmt::format("{}0{}", here, dead)));
+  EXPECT_THAT(Repository(root_).versions("model"), ElementsAre(1, 2));
 }
 
 TEST_F(RepositoryTest, FollowsNoLinks) {
