@@ -132,6 +132,9 @@ class HttpServer {
   std::shared_ptr<State> state_;
 };
 
+/// Listens for a moment.
+/// Throws    IoError naming address and reason; ConfigError for an address that is none.
+void check_listening(const HttpServerOptions& options);
 /// Throws    ConfigError for a certificate or key that cannot be used, or is no longer valid.
 void check_certificate(const HttpServerOptions& options);
 

@@ -37,7 +37,27 @@ void allow_many_descriptors() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+void listen(Tcp::acceptor& acceptor, const HttpServerOptions& options) {
+  boost::system::error_code error;
+  const auto address = net::ip::make_address(options.address, error);
+  if (error) throw ConfigError(fmt::format("address: '{}' is no IP address", options.address));
+  const Tcp::endpoint endpoint(address, static_cast<std::uint16_t>(options.port));
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(Tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(net::socket_base::max_listen_connections, error);
+  if (error)
+    throw IoError(
+        fmt::format("cannot listen on {}:{}: {}", options.address, options.port, error.message()));
+}
+
 }  // namespace
+
+void check_listening(const HttpServerOptions& options) {
+  net::io_context io;
+  Tcp::acceptor acceptor(io);
+  listen(acceptor, options);
+}
 
 void check_certificate(const HttpServerOptions& options) {
   const auto tls = make_tls(options);
@@ -67,17 +87,7 @@ class HttpServer::State : public HttpConnectionOwner,
   void start() {
     if (!options_.certificate.empty()) tls_ = make_tls(options_);
     allow_many_descriptors();
-    boost::system::error_code error;
-    const auto address = net::ip::make_address(options_.address, error);
-    if (error) throw ConfigError(fmt::format("address: '{}' is no IP address", options_.address));
-    const Tcp::endpoint endpoint(address, static_cast<std::uint16_t>(options_.port));
-    acceptor_.open(endpoint.protocol());
-    acceptor_.set_option(Tcp::acceptor::reuse_address(true));
-    acceptor_.bind(endpoint, error);
-    if (!error) acceptor_.listen(net::socket_base::max_listen_connections, error);
-    if (error)
-      throw IoError(fmt::format("cannot listen on {}:{}: {}", options_.address, options_.port,
-                                error.message()));
+    listen(acceptor_, options_);
     port_ = acceptor_.local_endpoint().port();
     accept();
     tick();

@@ -55,8 +55,8 @@ def damage(t, what, act):
     shutil.rmtree(t.path("models"), ignore_errors=True)
     shutil.copytree(t.path("good"), t.path("models"))
     act(t.path("models/model/2"))
-    result = t.run("serve", "--check", "--repository", t.path("models"), code=3)
-    assert re.search(r"^model 1: classification, \[7\]", result.text, re.MULTILINE), (what, result.text)
+    result = t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), code=3)
+    assert re.search(r"(?m)^model 1: classification, \[7\]", result.text, re.MULTILINE), (what, result.text)
     assert re.search(r"^model 2: damaged$", result.text, re.MULTILINE), (what, result.text)
     return result
 
@@ -108,7 +108,7 @@ def two_versions(t):
 
 def test_files_and_manifests_that_are_not_what_they_should_be_are_refused(t):
     two_versions(t)
-    assert t.run("serve", "--check", "--repository", t.path("good")).says("^model 1: .*", "model 2: ")
+    assert t.run("serve", "--check", "--port", 0, "--repository", t.path("good")).says("(?m)^model 1: .*", "model 2: ")
     weights = "/files/model.h5"
     for what, act, says in (
         ("link", replace_by(lambda old, new: os.symlink(old, new)), "link"),
@@ -153,7 +153,7 @@ def test_files_and_manifests_that_are_not_what_they_should_be_are_refused(t):
         shutil.rmtree(t.path("models"))
         shutil.copytree(t.path("good"), t.path("models"))
         t.write("models/model/config.json", text)
-        t.run("serve", "--check", "--repository", t.path("models"), code=3).says(re.escape(says))
+        t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), code=3).says(re.escape(says))
 
 
 def test_a_version_that_is_damaged_does_not_disturb_the_others(t):
@@ -188,7 +188,24 @@ def test_a_killed_publish_leaves_nothing_that_is_served(t):
         job = t.start("publish", "--checkpoint", checkpoint, "--repository", t.path("models"), "--name", "model")
         time.sleep(0.1 + delay / 1000)
         job.end()
-    t.run("serve", "--check", "--repository", t.path("models")).says("^model 1: ")
+    t.run("serve", "--check", "--port", 0, "--repository", t.path("models")).says("(?m)^model 1: ")
+    publish(t, checkpoint)
+    assert [name for name in os.listdir(t.path("models/model")) if not name.isdigit()] == []
+
+
+def test_check_needs_no_mpi_and_looks_at_the_port(t):
+    checkpoint, _ = trained(t, "classification")
+    publish(t, checkpoint)
+    flags = ("serve", "--check", "--repository", t.path("models"), "--address", "127.0.0.1", "--port")
+    # MPI could not start.
+    t.run(*flags, 0, environment={"OMPI_MCA_pml": "nosuch"}).says("^address 127.0.0.1: can be listened on", "(?m)^model 1: ")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        t.run(*flags, port, code=3).says(f"cannot listen on 127.0.0.1:{port}: Address already in use", "(?m)^model 1: ")
+    t.run(*flags, port).says(f"^port 127.0.0.1:{port}: free")
+    t.run(*flags[:-3], "--address", "nowhere", code=3).says("'nowhere' is no IP address")
+    assert len(re.findall("(?m)^model 1: ", t.run(*flags, 0, ranks=2).text)) == 1, "one rank says it"
+    assert len(re.findall("chekc", t.run("serve", "--chekc", ranks=2, code=2).text)) == 1
 
 
 # --- keys, limits, browsers
@@ -285,7 +302,7 @@ def test_keys_see_their_models_only_and_changes_of_the_file_count(t):
         t.write("keys.json", good.replace('"name": "other",', '"name": "other", "expires": "2020-01-01T00:00:00Z",'))
         wait_until(lambda: server.post("/predict/secret", sample, headers=bearer(other))[0] == 401, 5, "an old key is refused")
     t.run("serve", "--repository", t.path("models"), "--keys", t.write("none.json", "{}"), code=3).says("/keys is missing")
-    t.run("serve", "--check", "--repository", t.path("models"), "--keys", t.path("none.json"), code=3).says("/keys is missing")
+    t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), "--keys", t.path("none.json"), code=3).says("/keys is missing")
 
 
 def test_keys_that_may_only_ask_are_not_told_of_the_servers_inside(t):
@@ -469,8 +486,8 @@ def test_tls_refuses_what_is_no_tls(t):
     checkpoint, data = trained(t, "classification")
     publish(t, checkpoint)
     flags = ("--certificate", certificate, "--key", key)
-    t.run("serve", "--check", "--repository", t.path("models"), *flags).says("certificate .*: valid")
-    t.run("serve", "--check", "--repository", t.path("models"), "--certificate", certificate, "--key", certificate, code=3)
+    t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), *flags).says("certificate .*: valid")
+    t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), "--certificate", certificate, "--key", certificate, code=3)
     context = ssl.create_default_context(cafile=certificate)
     body = json.dumps({"input": samples(data)[0]})
     with Server(t, *flags, ready=False) as server:

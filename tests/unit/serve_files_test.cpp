@@ -418,6 +418,7 @@ TEST_F(RepositoryTest, IsCheckedWithAllErrorsAtOnce) {
   write_file(root_ + "/other/config.json", "{\"max\": 1}");
   FrontOptions options;
   options.repository = root_;
+  options.http.port = 0;
   {
     fs::permissions(weights(2), fs::perms::owner_all);
     std::FILE* file = std::fopen(weights(2).c_str(), "r+b");
@@ -430,7 +431,8 @@ TEST_F(RepositoryTest, IsCheckedWithAllErrorsAtOnce) {
   }
   const ServeCheck found = check_serving(options);
   EXPECT_THAT(found.lines,
-              ElementsAre(HasSubstr("model 1: classification, [2] -> [2]"),
+              ElementsAre("address 0.0.0.0: can be listened on",
+                          HasSubstr("model 1: classification, [2] -> [2]"),
                           HasSubstr("model 2: damaged, not served"),
                           HasSubstr("model 3: classification"), HasSubstr("other 1: ")));
   EXPECT_THAT(found.errors, ElementsAre(HasSubstr("SHA-256"), HasSubstr("unknown member 'max'")));
