@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <array>
@@ -227,6 +228,9 @@ ExitCode serve_rank_command(MpiRuntime& mpi, Arguments arguments) {
   if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
   const auto front = FrontAddress::from_environment();
   require<ConfigError>(front.has_value(), "serve-rank is started by `phalanx serve`");
+  // Schedulers send this to every process of a job. The front end ends the ranks when their work is done, and a rank whose
+  // front end is gone ends by itself.
+  ::signal(SIGTERM, SIG_IGN);
   Session session(mpi, options);
   serve_rank(*front, session.layout);
   return ExitCode::kDone;

@@ -187,8 +187,17 @@ class Front {
     is_draining_ = true;
     log_info("signal {}: taking no more requests", signal);
     drain_begin_ = ServeClock::now();
+    await_second_signal();
+  }
+
+  /// Whoever asks again does not want to wait. Schedulers send a signal to all processes of a job, of which one may pass it on
+  /// to this one: that is one question.
+  void await_second_signal() {
     signals_.async_wait([this](auto error, int) {
-      if (!error) io_.stop();  // asked twice
+      constexpr std::chrono::seconds kSame{2};
+      if (error) return;
+      if (ServeClock::now() - drain_begin_ > kSame) return io_.stop();
+      await_second_signal();
     });
   }
 

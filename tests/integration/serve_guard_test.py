@@ -302,7 +302,8 @@ def test_keys_see_their_models_only_and_changes_of_the_file_count(t):
         t.write("keys.json", good.replace('"name": "other",', '"name": "other", "expires": "2020-01-01T00:00:00Z",'))
         wait_until(lambda: server.post("/predict/secret", sample, headers=bearer(other))[0] == 401, 5, "an old key is refused")
     t.run("serve", "--repository", t.path("models"), "--keys", t.write("none.json", "{}"), code=3).says("/keys is missing")
-    t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), "--keys", t.path("none.json"), code=3).says("/keys is missing")
+    t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), "--keys", t.path("none.json"),
+          code=3).says("/keys is missing")
 
 
 def test_keys_that_may_only_ask_are_not_told_of_the_servers_inside(t):
@@ -487,7 +488,8 @@ def test_tls_refuses_what_is_no_tls(t):
     publish(t, checkpoint)
     flags = ("--certificate", certificate, "--key", key)
     t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), *flags).says("certificate .*: valid")
-    t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), "--certificate", certificate, "--key", certificate, code=3)
+    t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), "--certificate", certificate, "--key", certificate,
+          code=3)
     context = ssl.create_default_context(cafile=certificate)
     body = json.dumps({"input": samples(data)[0]})
     with Server(t, *flags, ready=False) as server:
