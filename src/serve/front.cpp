@@ -57,7 +57,7 @@ class Front {
         service_, [this] { return is_ready(); }, options.http.most_body_bytes));
     router_.add(metrics_routes(view(), options_.triton_metrics));
     router_.add(status_routes(view()));
-    router_.add(openapi_routes(router_, PHALANX_VERSION));
+    router_.add(openapi_routes(router_, registry_, PHALANX_VERSION));
     router_.add(dashboard_routes());
   }
 

@@ -156,9 +156,10 @@ std::vector<Route> open_inference_infer_routes(InferenceService& service,
     return handle(service, exchange, values, most_body_bytes);
   };
   return {{"POST", "/v2/models/{model}/infer", Access::kInfer,
-           "Open Inference Protocol: answers tensors, as JSON or binary", call},
+           "Open Inference Protocol: answers tensors, as JSON or binary", call, "InferAnswer",
+           "InferRequest"},
           {"POST", "/v2/models/{model}/versions/{version}/infer", Access::kInfer,
-           "The same by a version or an alias", call}};
+           "The same by a version or an alias", call, "InferAnswer", "InferRequest"}};
 }
 
 }  // namespace phalanx

@@ -144,7 +144,8 @@ std::vector<Route> status_routes(OperationView view) {
              response.headers.emplace_back("Cache-Control", "no-store");
              response.body = status_text(view, exchange);
              co_return response;
-           }}};
+           },
+           "Status"}};
 }
 
 }  // namespace phalanx
