@@ -35,9 +35,9 @@ class Front {
  public:
   explicit Front(const FrontOptions& options)
       : options_(options),
+        arena_(options.arena_bytes),
         log_(options.access_log),
         gate_(options.gate),
-        arena_(options.arena_bytes),
         group_(io_, arena_, options.ranks,
                {.on_up = [this] { ranks_are_up(); },
                 .on_lost = [this](const std::string& why) { ranks_are_lost(why); },
@@ -236,10 +236,11 @@ class Front {
   FrontOptions options_;
   std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
   HttpStats stats_;
+  // Before what runs in it: requests that the end cuts off give their places back when the io_context goes.
+  SharedArena arena_;
   net::io_context io_{1};
   AccessLog log_;
   Gate gate_;
-  SharedArena arena_;
   RankGroup group_;
   Dispatcher dispatcher_;
   Registry registry_;

@@ -2,6 +2,7 @@
 #include "serve/http_connection.hpp"
 
 #include <fmt/format.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -144,6 +145,16 @@ class Exchange final : public HttpExchange {
     client_gone_ = std::make_shared<std::function<void()>>(std::move(call));
     watch(client_gone_);
   }
+  /// To be called now and then.
+  void look_for_client() {
+    if (!client_gone_ || !*client_gone_) return;
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    const int socket = socket_of(wire_.stream).native_handle();
+    if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return;
+    if (info.tcpi_state == TCP_CLOSE_WAIT || info.tcpi_state == TCP_CLOSE)
+      std::exchange(*client_gone_, nullptr)();
+  }
   void stop_watching() {
     if (!client_gone_) return;
     client_gone_.reset();
@@ -240,8 +251,8 @@ class Exchange final : public HttpExchange {
     throw Refusal(400, "too many lines behind a chunked body");
   }
 
-  /// The socket becomes readable when the client closes it. What it sends already of a next request is left where it is, and
-  /// then nobody looks again.
+  /// The socket becomes readable when the client closes it. What it sends already (a next request, or the end of TLS) is left
+  /// where it is; then look_for_client() notices.
   void watch(const std::shared_ptr<std::function<void()>>& call) {
     Tcp::socket& socket = socket_of(wire_.stream);
     socket.async_wait(Tcp::socket::wait_read, [weak = std::weak_ptr<std::function<void()>>(call),
@@ -284,6 +295,7 @@ class Connection final : public HttpConnection,
   const std::string& client() const noexcept override { return client_; }
 
   void check_deadline(ServeClock::time_point now) override {
+    if (const auto exchange = exchange_.lock()) exchange->look_for_client();
     if (now < wire_.deadline) return;
     if (wire_.is_late) return close();  // the answer that says so did not get through either
     wire_.is_late = true;
@@ -346,7 +358,7 @@ class Connection final : public HttpConnection,
     is_busy_ = true;
     const auto begin = ServeClock::now();
     wire_.allow(owner_.options().header_seconds);
-    std::unique_ptr<Exchange<Stream>> exchange;
+    std::shared_ptr<Exchange<Stream>> exchange;
     HttpResponse response;
     bool keep_alive = false;
     try {
@@ -354,7 +366,8 @@ class Connection final : public HttpConnection,
       head.client = client_;
       if (head.request_id.empty()) head.request_id = fmt::format("{:016x}", next_id());
       wire_.allow(owner_.options().body_seconds);
-      exchange = std::make_unique<Exchange<Stream>>(std::move(head), wire_, owner_);
+      exchange = std::make_shared<Exchange<Stream>>(std::move(head), wire_, owner_);
+      exchange_ = exchange;
       response = co_await answer(*exchange);
       keep_alive = exchange->head().keep_alive && exchange->is_read() && !owner_.is_stopping();
     } catch (const Refusal& e) {
@@ -442,7 +455,8 @@ class Connection final : public HttpConnection,
   HttpConnectionOwner& owner_;
   Wire<Stream> wire_;
   bool is_busy_ = false;
-  bool is_unread_ = false;  // the client may still be sending what nobody reads
+  std::weak_ptr<Exchange<Stream>> exchange_;  // that is being received or answered
+  bool is_unread_ = false;                    // the client may still be sending what nobody reads
 };
 
 }  // namespace
