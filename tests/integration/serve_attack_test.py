@@ -3,7 +3,6 @@
 
 import gzip
 import json
-import socket
 import struct
 import threading
 import time
