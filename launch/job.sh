@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Runs phalanx on all hosts of a Slurm job, or of a list. Within Slurm it passes signals on, and puts the job back into the
-# queue when it was told to stop or lost a host: started again, the same command goes on from the newest checkpoint.
+# queue when it was told to stop or lost a host: started again, the same command goes on from the newest checkpoint. A server
+# runs on the first host and starts its ranks on all of them; SIGTERM makes it answer what it has and end.
 #
 # usage: launch/job.sh COMMAND [options], as of phalanx; called by slurm/*.sbatch
 #
@@ -49,9 +50,32 @@ pass_on() {
   kill -USR1 "$child" || true
 }
 
+drain() {
+  say "the server is told to stop"
+  kill -TERM "$child" || true
+}
+
+# The front end outlives its ranks, so it is no part of their step: it starts the launcher, whenever there are none.
+start_server() {
+  local ranks=${SLURM_NTASKS:-0} place places
+  if [ -z "$job" ]; then
+    IFS=, read -ra places <<<"${PHALANX_HOSTS:-localhost}"
+    for place in "${places[@]}"; do
+      if [[ $place == *:* ]]; then ranks=$((ranks + ${place##*:})); else ranks=$((ranks + 1)); fi
+    done
+  fi
+  # A step whose host hangs does not end; the next one must not wait for its CPUs.
+  if [ "${launcher[0]}" = srun ]; then launcher+=(--overlap --kill-on-bad-exit=1); fi
+  "$phalanx" serve --ranks "$ranks" --launch "${launcher[*]} -n $ranks" "$@" &
+}
+
 run() {  # leaves the exit code in `code`
   code=0
-  "${launcher[@]}" "$phalanx" "$@" &
+  if [ "${1:-}" = serve ]; then
+    start_server "${@:2}"
+  else
+    "${launcher[@]}" "$phalanx" "$@" &
+  fi
   child=$!
   while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done  # a signal ends `wait` early
   wait "$child" || code=$?
@@ -75,6 +99,9 @@ wait_for_slurm() {
   wait $! || true
 }
 
+# Told by USR1, a server comes back; told by TERM it does not.
+was_drained() { [ "$is_server" = yes ] && [ "$told_to_stop" = yes ] && [ "$code" -eq 0 ]; }
+
 # Not of a job that is being cancelled: that is over for Slurm, and would come back.
 requeue() {
   [ "$(squeue --noheader --jobs "$job" --format %T)" = RUNNING ] || return 0
@@ -83,9 +110,15 @@ requeue() {
 }
 
 choose_launcher
+is_server=no
 trap pass_on USR1 TERM
+if [ "${1:-}" = serve ]; then
+  is_server=yes
+  trap 'told_to_stop=yes; drain' USR1
+  trap drain TERM
+fi
 run "$@"
-if [ -n "$job" ] && may_go_on; then
+if [ -n "$job" ] && { may_go_on || was_drained; }; then
   if has_lost_a_host; then wait_for_slurm; fi
   requeue
 fi

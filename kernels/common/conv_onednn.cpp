@@ -32,25 +32,23 @@ std::optional<std::int64_t> block_of(const memory::desc& desc, const TensorType&
   return std::nullopt;
 }
 
-Problem::Problem(const Attributes& attributes, const TensorType& x_in, const TensorType& w,
-                 const TensorType& y_in, bool bias)
-    : sizes(conv_sizes(attributes, x_in.shape, w.shape)), x(x_in), y(y_in), has_bias(bias) {
-  const Window2d& win = sizes.window;
-  strides = {win.h.stride, win.w.stride};
-  dilations = {win.h.dilation - 1, win.w.dilation - 1};
-  pads_begin = {win.h.pad_begin, win.w.pad_begin};
-  pads_end = {win.h.pad_end, win.w.pad_end};
+Problem::Problem(const Window2d& of, std::int64_t groups, const TensorType& x_in,
+                 const TensorType& w, const TensorType& y_in, bool bias)
+    : window(of), group(groups), x(x_in), y(y_in), has_bias(bias) {
+  strides = {window.h.stride, window.w.stride};
+  dilations = {window.h.dilation - 1, window.w.dilation - 1};
+  pads_begin = {window.h.pad_begin, window.w.pad_begin};
+  pads_end = {window.h.pad_end, window.w.pad_end};
   const auto dims = w.shape.sizes();
   w_dims.assign(dims.begin(), dims.end());
-  if (sizes.group > 1) {
-    w_dims[0] /= sizes.group;
-    w_dims.insert(w_dims.begin(), sizes.group);
+  if (group > 1) {
+    w_dims[0] /= group;
+    w_dims.insert(w_dims.begin(), group);
   }
 }
 
 Problem Problem::of_images(std::int64_t images) const {
   Problem p = *this;
-  p.sizes.n = images;
   p.x.shape = x.shape.with(0, images);
   p.y.shape = y.shape.with(0, images);
   return p;
@@ -63,7 +61,7 @@ Problem Problem::by(dnnl::algorithm other) const {
 }
 
 memory::desc Problem::plain_w() const {
-  return {w_dims, memory::data_type::f32, sizes.group > 1 ? Tag::goihw : Tag::oihw};
+  return {w_dims, memory::data_type::f32, group > 1 ? Tag::goihw : Tag::oihw};
 }
 
 dnnl::convolution_forward::primitive_desc Problem::forward(const memory::desc& xd,
@@ -128,7 +126,7 @@ DnnlCall conversion_out(const memory::desc& desc, const TensorType& type) {
 namespace {
 
 std::int64_t places(const Problem& p) { return p.y.shape[2] * p.y.shape[3]; }
-std::int64_t fewest_channels(const Problem& p) { return std::min(p.sizes.c, p.sizes.o); }
+std::int64_t fewest_channels(const Problem& p) { return std::min(p.x.shape[1], p.y.shape[1]); }
 
 }  // namespace
 
@@ -136,20 +134,20 @@ bool suits_winograd(const Problem& p) {
   const auto is_plain = [](const WindowAxis& a) {
     return a.kernel == 3 && a.stride == 1 && a.dilation == 1;
   };
-  return p.x.dtype == DType::kF32 && p.sizes.group == 1 && is_plain(p.sizes.window.h) &&
-         is_plain(p.sizes.window.w) && fewest_channels(p) >= 32 && p.sizes.c % 16 == 0 &&
-         p.sizes.o % 16 == 0 && places(p) >= 49;
+  return p.x.dtype == DType::kF32 && p.group == 1 && is_plain(p.window.h) && is_plain(p.window.w) &&
+         fewest_channels(p) >= 32 && p.x.shape[1] % 16 == 0 && p.y.shape[1] % 16 == 0 &&
+         places(p) >= 49;
 }
 
 std::int64_t winograd_backward_images(const Problem& p) {
   if (!suits_winograd(p) || fewest_channels(p) < 64) return 0;
   std::int64_t images = 1;
   while (images * places(p) < 2048) images *= 2;
-  return p.sizes.n % images == 0 ? images : 0;
+  return p.x.shape[0] % images == 0 ? images : 0;
 }
 
 bool winograd_suits_weights(const Problem& p) {
-  return suits_winograd(p) && p.sizes.n * places(p) >= (fewest_channels(p) >= 64 ? 1500 : 8000);
+  return suits_winograd(p) && p.x.shape[0] * places(p) >= (fewest_channels(p) >= 64 ? 1500 : 8000);
 }
 
 }  // namespace phalanx::conv_onednn

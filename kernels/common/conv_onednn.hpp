@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "common/onednn.hpp"
-#include "conv/conv.hpp"
+#include "common/window.hpp"
 
 /// Convolutions as oneDNN sees them; for conv_cpu.cpp alone.
 namespace phalanx::conv_onednn {
@@ -27,7 +27,7 @@ std::optional<std::int64_t> block_of(const memory::desc& desc, const TensorType&
 
 /// One convolution with its three primitives.
 struct Problem {
-  Problem(const Attributes& attributes, const TensorType& x, const TensorType& w,
+  Problem(const Window2d& window, std::int64_t group, const TensorType& x, const TensorType& w,
           const TensorType& y, bool bias);
 
   /// The same for so many images.
@@ -37,7 +37,7 @@ struct Problem {
 
   memory::desc plain_w() const;
   memory::desc any_w(DType type) const { return {w_dims, to_dnnl(type), Tag::any}; }
-  memory::desc b() const { return {{sizes.o}, memory::data_type::f32, Tag::x}; }
+  memory::desc b() const { return {{y.shape[1]}, memory::data_type::f32, Tag::x}; }
 
   /// For inference oneDNN transforms weights for Winograd's way once, when they are packed, else in each call.
   dnnl::convolution_forward::primitive_desc forward(
@@ -48,7 +48,8 @@ struct Problem {
   dnnl::convolution_backward_weights::primitive_desc backward_weights(const memory::desc& xd,
                                                                       const memory::desc& yd) const;
 
-  ConvSizes sizes;
+  Window2d window;
+  std::int64_t group;
   TensorType x, y;
   bool has_bias;
   dnnl::algorithm algorithm = dnnl::algorithm::convolution_direct;
@@ -93,10 +94,10 @@ DnnlCall conversion(const memory::desc& from, const memory::desc& to, bool add =
 DnnlCall conversion_in(const TensorType& type, const memory::desc& desc);
 DnnlCall conversion_out(const memory::desc& desc, const TensorType& type);
 
-/// Winograd's minimal filtering F(4x4, 3x3): 36 products in the place of 144, for sums that err about three times as much as the
-/// plain ones (A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). oneDNN sums in an order that
-/// depends on how many images a call gets, so every call gets the same number: the bits of an image depend neither on the batch
-/// it is in nor on the number of threads.
+/// Winograd's minimal filtering F(4x4, 3x3): 36 products in the place of 144, for sums that err about three times as much as
+/// the plain ones (A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). oneDNN sums in an order
+/// that depends on how many images a call gets, so every call gets the same number: the bits of an image depend neither on the
+/// batch it is in nor on the number of threads.
 ///
 /// Whether the window is 3 x 3 without strides, dilation and groups, f32, and there are channels enough to pay for it.
 bool suits_winograd(const Problem& p);

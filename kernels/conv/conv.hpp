@@ -21,9 +21,9 @@ namespace phalanx {
 /// Gradients dx overwrites; dw, db are added to on request, and are f32 whatever x is.
 /// Threads   on a CPU forward and dx use OpenMP's threads; dw and db one, so that equal inputs give equal bits whatever their
 ///           number.
-/// Numbers   on a CPU with AVX-512 windows of 3 x 3 without strides, over 32 channels and more in multiples of 16, go by Winograd's
-///           minimal filtering: twice as fast or more, and sums that err some three times as much as plain ones. y of an image
-///           has the same bits in every batch.
+/// Numbers   on a CPU with AVX-512, f32 and windows of 3 x 3 without strides, over 32 channels and more in multiples of 16, go
+///           by Winograd's minimal filtering: twice as fast, with sums that err some three times as much as plain ones. y of an
+///           image has the same bits in every batch.
 /// Kernels   on a GPU implicit matrix products, by tensor cores for bf16 and tf32, and direct sums for groups of few channels;
 ///           or cuDNN, which serves channels last only: BackendOptions::conv. All sums have an order that the shapes fix.
 /// Empty     N == 0: nothing to compute, dw and db become 0 unless they are added to. A size of 0 elsewhere throws.

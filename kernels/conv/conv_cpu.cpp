@@ -5,11 +5,18 @@
 #include <variant>
 
 #include "common/conv_onednn.hpp"
+#include "conv/conv.hpp"
 
 namespace phalanx {
 namespace {
 
 using namespace conv_onednn;
+
+Problem problem_of(const Attributes& attributes, const TensorType& x, const TensorType& w,
+                   const TensorType& y, bool has_bias) {
+  const ConvSizes sizes = conv_sizes(attributes, x.shape, w.shape);
+  return {sizes.window, sizes.group, x, w, y, has_bias};
+}
 
 /// Hands out pieces of the workspace.
 class Layout {
@@ -212,8 +219,8 @@ class Gather {
     const bool has_bias = kIsForward && p.has_bias;
     const OneThread one_thread;
     const Primitive primitive(*pd);
-    return Gather(ByImages(primitive, Operands(*pd), from, to, whole.sizes.n / images, has_bias), p,
-                  pd->weights_desc(), stream);
+    return Gather(ByImages(primitive, Operands(*pd), from, to, whole.x.shape[0] / images, has_bias),
+                  p, pd->weights_desc(), stream);
   }
 
   Way way_;
@@ -231,7 +238,7 @@ struct ForwardState final : OpState {
 /// dw and db from x and dy, on one thread: with more, oneDNN sums over them in an order that
 /// depends on their number.
 struct BackwardWeights {
-  explicit BackwardWeights(const Problem& p) : bias_size(p.sizes.o) {
+  explicit BackwardWeights(const Problem& p) : bias_size(p.y.shape[1]) {
     const OneThread one_thread;
     const auto pd = chosen(p);
     to_x = conversion_in(p.x, pd.src_desc());
@@ -311,7 +318,7 @@ void conv_choose_layout_cpu(const Attributes& attributes, Types in, Types out,
   const TensorType y{out[0].dtype, out[0].shape.with(0, x.shape[0])};
   in_blocks[0] = x.shape[1];
   out_blocks[0] = y.shape[1];
-  const Problem p(attributes, x, in[1], y, false);
+  const Problem p = problem_of(attributes, x, in[1], y, false);
   const auto choose = [&](const Problem& by) {
     const auto pd = by.forward(image_desc(by.x, Tag::any), image_desc(by.y, Tag::any));
     const auto bx = block_of(pd.src_desc(), by.x), bo = block_of(pd.dst_desc(), by.y);
@@ -339,7 +346,7 @@ std::unique_ptr<OpState> conv_prepare_forward_cpu(const PrepareArguments& given)
   const auto& [attributes, in, out, in_present, out_present, device] = given;
   if (in[0].shape[0] == 0) return nullptr;
   const bool has_bias = in.size() == 3 && in_present[2];
-  return std::make_unique<ForwardState>(Problem(attributes, in[0], in[1], out[0], has_bias));
+  return std::make_unique<ForwardState>(problem_of(attributes, in[0], in[1], out[0], has_bias));
 }
 
 void conv_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
@@ -355,7 +362,7 @@ std::unique_ptr<OpState> conv_prepare_backward_cpu(const PrepareArguments& given
   if (in[0].shape[0] == 0) return nullptr;
   const bool has_db = out.size() == 3 && out_present[2];
   auto state = std::make_unique<BackwardState>();
-  const Problem p(attributes, in[0], in[1], in.back(), has_db);
+  const Problem p = problem_of(attributes, in[0], in[1], in.back(), has_db);
   if (out_present[0]) state->data = Gather::backward(p, state->stream);
   if (out_present[1] || has_db) state->weights.emplace(p);
   return state;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <array>
 #include <map>
+#include <optional>
 
 #include "cli/rank_options.hpp"
 #include "cli/session.hpp"
+#include "comm/start_watch.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "serve/check.hpp"
@@ -57,30 +60,26 @@ ExitCode print_check(const ServeCheck& check) {
   return check.errors.empty() ? ExitCode::kDone : ExitCode::kData;
 }
 
-}  // namespace
-
-std::string own_program() {
-  std::array<char, 4096> path{};
-  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
-  if (size <= 0) throw IoError("cannot find the path of this program");
-  return {path.data(), static_cast<std::size_t>(size)};
-}
-
-ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
-  const RankLayout layout = layout_of_job(argc, argv);
-  if (layout.rank != 0) return ExitCode::kDone;
-  configure_log(LogLevel::kInfo, 0, 1);
-  FrontOptions options;
+/// What the command line says of a server.
+struct ServeArguments {
+  FrontOptions front;
   std::string launch;
   bool is_check = false;
-  std::int64_t ranks = layout.size, port = options.http.port, body_mib = 64, arena_mib = 1024,
-               most_connections = 4096, per_client = 1024;
+  std::int64_t ranks = 0, attached = 0, attached_nodes = 1;
+};
+
+/// Nothing if there is something to print instead, which `is_first` does.
+std::optional<ServeArguments> parse_serve(Arguments arguments, bool is_first) {
+  ServeArguments parsed;
+  FrontOptions& options = parsed.front;
+  std::int64_t port = options.http.port, body_mib = 64, arena_mib = 1024, most_connections = 4096,
+               per_client = 1024, arriving = 50, arriving_per_client = 25;
   OptionTable table("[mpirun -n N] phalanx serve --repository FOLDER [options]");
   table.group("Models");
   table.add("repository", &options.repository, "path", "made by `phalanx publish`");
   table.add("model", &options.models, "", "loaded at the start; none given: all");
-  table.add("check", &is_check, "",
-            "look at models, digests, keys and certificate, say what is wrong, and end");
+  table.add("check", &parsed.is_check, "",
+            "look at port, keys, certificate, models and digests, say what is wrong, and end");
   table.group("Network");
   table.add("address", &options.http.address, "", "IP address that is listened on");
   table.add("port", &port, "", "0: any that is free").at_least(0).at_most(65535);
@@ -117,9 +116,12 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   table.add("triton-metrics", &options.triton_metrics, "",
             "also the metrics nv_inference_*, for boards made for Triton");
   table.group("Ranks");
-  table.add("launch", &launch, "",
+  table.add("launch", &parsed.launch, "",
             "what starts the ranks, such as \"srun -n 4\"; none: mpirun, on the hosts of this job");
-  table.add("ranks", &ranks, "", "of the group that computes; under mpirun its number").at_least(1);
+  table
+      .add("ranks", &parsed.ranks, "",
+           "of the group that computes; 0: as many as mpirun or srun has started")
+      .at_least(0);
   add_device_options(table, options.ranks.device, options.ranks.threads);
   table.add("start-seconds", &options.ranks.start_deadline_s, "s", "for all ranks to start")
       .above(0);
@@ -131,14 +133,25 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
       .add("request-memory-mib", &arena_mib, "MiB",
            "for rows of requests and answers, and as much for bodies")
       .at_least(1);
+  table
+      .add("arriving-percent", &arriving, "%",
+           "of request-memory-mib, for rows that are still arriving; beyond, clients get 503")
+      .at_least(1)
+      .at_most(100);
+  table
+      .add(
+          "arriving-percent-per-client", &arriving_per_client, "%",
+          "the same for one key, or address without a key, and for its bodies; beyond, it gets 429")
+      .at_least(1)
+      .at_most(100);
   table.group("Set by `phalanx train --then-serve`");
-  std::int64_t attached = 0, attached_nodes = 1, announce = -1;
-  table.add("attached-ranks", &attached, "", "ranks that come by themselves").at_least(0);
-  table.add("attached-nodes", &attached_nodes, "", "that they run on").at_least(1);
+  std::int64_t announce = -1;
+  table.add("attached-ranks", &parsed.attached, "", "ranks that come by themselves").at_least(0);
+  table.add("attached-nodes", &parsed.attached_nodes, "", "that they run on").at_least(1);
   table.add("announce-descriptor", &announce, "", "gets the address for them");
   table.accept_config_file();
   table.add_check([&](const OptionTable& t) {
-    if (options.repository.empty() && attached == 0)
+    if (options.repository.empty() && parsed.attached == 0)
       t.refuse("repository", "expected a folder made by `phalanx publish`");
     if (options.http.certificate.empty() != options.http.key.empty())
       t.refuse(options.http.key.empty() ? "certificate" : "key",
@@ -146,26 +159,61 @@ ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
   });
   const CliAction action = table.parse(arguments);
   if (action != CliAction::kRun) {
-    fmt::print("{}", action == CliAction::kHelp ? table.help() : table.dump());
-    return ExitCode::kDone;
+    if (is_first) fmt::print("{}", action == CliAction::kHelp ? table.help() : table.dump());
+    return std::nullopt;
   }
   options.http.port = static_cast<int>(port);
   options.http.most_body_bytes = static_cast<std::size_t>(body_mib) << 20;
   options.http.most_connections = static_cast<std::size_t>(most_connections);
   options.http.most_connections_per_client = static_cast<std::size_t>(per_client);
   options.arena_bytes = static_cast<std::size_t>(arena_mib) << 20;
+  const auto share = [&](std::int64_t percent) {
+    return options.arena_bytes / 100 * static_cast<std::size_t>(percent);
+  };
   options.http.most_buffered_bytes = options.arena_bytes;
-  if (is_check) return print_check(check_serving(options));
-  options.ranks.ranks = static_cast<int>(ranks);
-  options.ranks.attached_ranks = static_cast<int>(attached);
+  options.http.most_buffered_bytes_per_client = share(arriving_per_client);
+  options.http.most_expected_bytes = share(arriving);
+  options.http.most_expected_bytes_per_client = share(arriving_per_client);
+  options.ranks.attached_ranks = static_cast<int>(parsed.attached);
   options.announce_descriptor = static_cast<int>(announce);
-  if (attached > 0) options.ranks.token = FrontAddress::token_from_environment();
+  return parsed;
+}
+
+}  // namespace
+
+std::string own_program() {
+  std::array<char, 4096> path{};
+  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
+  if (size <= 0) throw IoError("cannot find the path of this program");
+  return {path.data(), static_cast<std::size_t>(size)};
+}
+
+ExitCode serve_command(int& argc, char**& argv, Arguments arguments) {
+  // What can be told without MPI, which takes half a second to start, is told before; by one of the processes only.
+  const std::optional<LaunchPlace> place = launch_place();
+  const bool is_first = !place || place->rank == 0;
+  std::optional<ServeArguments> parsed;
+  try {
+    parsed = parse_serve(arguments, is_first);
+  } catch (const ConfigError&) {
+    if (is_first) throw;
+  }
+  if (!parsed) return ExitCode::kDone;
+  FrontOptions& options = parsed->front;
+  if (parsed->is_check) return is_first ? print_check(check_serving(options)) : ExitCode::kDone;
+  const RankLayout layout = layout_of_job(argc, argv);
+  if (layout.rank != 0) return ExitCode::kDone;
+  configure_log(LogLevel::kInfo, 0, 1);
+  const std::int64_t ranks = parsed->ranks > 0 ? parsed->ranks : layout.size;
+  options.ranks.ranks = static_cast<int>(ranks);
+  if (parsed->attached > 0) options.ranks.token = FrontAddress::token_from_environment();
   options.ranks.program = own_program();
+  std::string launch = parsed->launch;
   const bool is_launched = !launch.empty();
   if (!is_launched && ranks > 1) launch = mpirun_of(layout, ranks);
   options.ranks.launch = launch_of(launch);
   options.ranks.host = layout.host;
-  options.ranks.spans_hosts = layout.nodes > 1 || attached_nodes > 1 || is_launched;
+  options.ranks.spans_hosts = layout.nodes > 1 || parsed->attached_nodes > 1 || is_launched;
   serve_front(options);
   return ExitCode::kDone;
 }
@@ -177,6 +225,9 @@ ExitCode serve_rank_command(MpiRuntime& mpi, Arguments arguments) {
   if (!parse_or_print(table, mpi, arguments)) return ExitCode::kDone;
   const auto front = FrontAddress::from_environment();
   require<ConfigError>(front.has_value(), "serve-rank is started by `phalanx serve`");
+  // Schedulers send this to every process of a job. The front end ends the ranks when their work is done, and a rank whose
+  // front end is gone ends by itself.
+  ::signal(SIGTERM, SIG_IGN);
   Session session(mpi, options);
   serve_rank(*front, session.layout);
   return ExitCode::kDone;

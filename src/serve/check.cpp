@@ -29,6 +29,13 @@ class Checker {
         found_.lines.push_back(fmt::format("certificate {}: valid", options_.http.certificate));
       });
     attempt([&] {
+      check_listening(options_.http);
+      found_.lines.push_back(
+          options_.http.port == 0
+              ? fmt::format("address {}: can be listened on", options_.http.address)
+              : fmt::format("port {}:{}: free", options_.http.address, options_.http.port));
+    });
+    attempt([&] {
       const Repository repository(options_.repository);
       for (const std::string& model :
            options_.models.empty() ? repository.models() : options_.models)

@@ -35,9 +35,9 @@ class Front {
  public:
   explicit Front(const FrontOptions& options)
       : options_(options),
+        arena_(options.arena_bytes),
         log_(options.access_log),
         gate_(options.gate),
-        arena_(options.arena_bytes),
         group_(io_, arena_, options.ranks,
                {.on_up = [this] { ranks_are_up(); },
                 .on_lost = [this](const std::string& why) { ranks_are_lost(why); },
@@ -57,7 +57,7 @@ class Front {
         service_, [this] { return is_ready(); }, options.http.most_body_bytes));
     router_.add(metrics_routes(view(), options_.triton_metrics));
     router_.add(status_routes(view()));
-    router_.add(openapi_routes(router_, PHALANX_VERSION));
+    router_.add(openapi_routes(router_, registry_, PHALANX_VERSION));
     router_.add(dashboard_routes());
   }
 
@@ -187,8 +187,17 @@ class Front {
     is_draining_ = true;
     log_info("signal {}: taking no more requests", signal);
     drain_begin_ = ServeClock::now();
+    await_second_signal();
+  }
+
+  /// Whoever asks again does not want to wait. Schedulers send a signal to all processes of a job, of which one may pass it on
+  /// to this one: that is one question.
+  void await_second_signal() {
     signals_.async_wait([this](auto error, int) {
-      if (!error) io_.stop();  // asked twice
+      constexpr std::chrono::seconds kSame{2};
+      if (error) return;
+      if (ServeClock::now() - drain_begin_ > kSame) return io_.stop();
+      await_second_signal();
     });
   }
 
@@ -227,10 +236,11 @@ class Front {
   FrontOptions options_;
   std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
   HttpStats stats_;
+  // Before what runs in it: requests that the end cuts off give their places back when the io_context goes.
+  SharedArena arena_;
   net::io_context io_{1};
   AccessLog log_;
   Gate gate_;
-  SharedArena arena_;
   RankGroup group_;
   Dispatcher dispatcher_;
   Registry registry_;

@@ -78,6 +78,10 @@ bool HttpExchange::may_see(std::string_view model_name) const noexcept {
   return key == nullptr || key->may_see(model_name);
 }
 
+bool HttpExchange::may_operate() const noexcept {
+  return key == nullptr || key->access == Access::kAdmin;
+}
+
 double TokenBucket::tokens_at(ServeClock::time_point now) const noexcept {
   const double passed = std::chrono::duration<double>(now - at_).count();
   return std::min(burst_, tokens_ + std::max(passed, 0.0) * per_second_);
@@ -160,17 +164,18 @@ void Gate::admit(HttpExchange& exchange, Access access, const RouteValues& value
   check_host(head);
   check_origin(head);
   if (access == Access::kPublic) return;
+  exchange.counts_for = network_of(head.client);
   if (is_open())
-    return limit(address_buckets_, network_of(head.client), options_.requests_per_second, now);
+    return limit(address_buckets_, exchange.counts_for, options_.requests_per_second, now);
   const std::string_view secret = secret_of(head);
   auto key = secret.empty() ? nullptr : find_key(keys_, secret);
   if (key && key->expires > 0 && key->expires <= unix_seconds) key = nullptr;
   if (!key) {
-    limit(address_buckets_, network_of(head.client), options_.requests_per_second, now);
+    limit(address_buckets_, exchange.counts_for, options_.requests_per_second, now);
     throw Refusal(401, "a valid key is needed: Authorization: Bearer KEY, or X-API-Key: KEY");
   }
   exchange.key = key;
-  exchange.user = key->name;
+  exchange.user = exchange.counts_for = key->name;
   limit(key_buckets_, key->name,
         key->requests_per_second > 0 ? key->requests_per_second : options_.requests_per_second,
         now);

@@ -45,8 +45,15 @@ class HttpExchange {
   /// Exactly the next bytes of a body that says its length, straight from the connection.
   /// Throws    Refusal 400 if it has fewer, 408.
   virtual Awaitable<void> read_into(std::span<std::byte> to) = 0;
-  /// Whether read_into can be used: a length is given, and nothing is compressed or chunked.
+  /// The next bytes of such a body as a text; memory is taken as they arrive.
+  /// Throws    Refusal 400 if it has fewer, 408; 429, 503 if there is no memory for them.
+  virtual Awaitable<std::string> read_part(std::size_t size_bytes) = 0;
+  /// Whether read_into and read_part can be used: a length is given, and nothing is compressed or chunked.
   bool is_plain() const noexcept;
+  /// To be called before memory is taken for what is still to come: it counts against the client until the body is there, or
+  /// the request is over.
+  /// Throws    Refusal 429 if requests of this client that are still arriving take too much memory, 503 if those of all do.
+  virtual void expect(std::uint64_t size_bytes) = 0;
 
   /// `call` is called once if the client goes away before the answer is sent.
   virtual void on_client_gone(std::function<void()> call) = 0;
@@ -59,8 +66,12 @@ class HttpExchange {
 
   /// That the request came with; null where the server takes requests without.
   std::shared_ptr<const ApiKey> key;
+  /// Whose limits the request counts against: the name of its key, or the network that it comes from.
+  std::string counts_for;
   /// Whether the key may see a model. From others it is hidden: they get what they would get if there were none, also in lists.
   bool may_see(std::string_view model_name) const noexcept;
+  /// Whether it may know of the server itself: its hosts, its memory, and what all clients together do.
+  bool may_operate() const noexcept;
 
  private:
   HttpHead head_;
@@ -76,9 +87,13 @@ struct HttpServerOptions {
   std::size_t most_connections_per_client = 1024;
   std::size_t most_body_bytes = std::size_t{64} << 20;
   std::size_t most_buffered_bytes = std::size_t{1} << 30;  ///< bodies in memory, of all connections
-  double idle_seconds = 60;                                ///< between requests
-  double header_seconds = 10;                              ///< for a whole head
-  double body_seconds = 30;                                ///< for a whole body
+  std::size_t most_buffered_bytes_per_client = std::size_t{256} << 20;
+  /// Memory of rows that are still arriving, of all connections.
+  std::size_t most_expected_bytes = std::size_t{512} << 20;
+  std::size_t most_expected_bytes_per_client = std::size_t{256} << 20;
+  double idle_seconds = 60;    ///< between requests
+  double header_seconds = 10;  ///< for a whole head
+  double body_seconds = 30;    ///< for a whole body
 };
 
 /// What is told of every request that was answered.
@@ -117,6 +132,9 @@ class HttpServer {
   std::shared_ptr<State> state_;
 };
 
+/// Listens for a moment.
+/// Throws    IoError naming address and reason; ConfigError for an address that is none.
+void check_listening(const HttpServerOptions& options);
 /// Throws    ConfigError for a certificate or key that cannot be used, or is no longer valid.
 void check_certificate(const HttpServerOptions& options);
 

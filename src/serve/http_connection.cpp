@@ -2,6 +2,7 @@
 #include "serve/http_connection.hpp"
 
 #include <fmt/format.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -9,7 +10,6 @@
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
@@ -86,7 +86,7 @@ class Exchange final : public HttpExchange {
     left_ = this->head().content_length.value_or(0);
     if (left_ == 0 && !this->head().is_chunked) body_is_read();
   }
-  ~Exchange() override { owner_.let_go(held_bytes_); }
+  ~Exchange() override { let_go(); }
 
   bool is_read() const noexcept { return is_read_; }
 
@@ -113,17 +113,47 @@ class Exchange final : public HttpExchange {
   }
 
   Awaitable<void> read_into(std::span<std::byte> to) override {
-    if (to.size() > left_)
-      throw Refusal(400, fmt::format("the body ends {} bytes too early", to.size() - left_));
+    check_left(to.size());
     co_await welcome_body();
     co_await wire_.read_exactly(to);
     left_ -= to.size();
     if (left_ == 0) body_is_read();
   }
 
+  Awaitable<std::string> read_part(std::size_t size_bytes) override {
+    check_left(size_bytes);
+    co_await welcome_body();
+    std::string part;
+    co_await append(part, size_bytes);
+    left_ -= size_bytes;
+    if (left_ == 0) body_is_read();
+    co_return part;
+  }
+
+  void expect(std::uint64_t size_bytes) override {
+    if (left_ <= wire_.ahead.size()) return;  // all of it is there
+    owner_.expected().take(counts_for, size_bytes, expected_bytes_);
+    expected_bytes_ += size_bytes;
+  }
+  /// What the handler had is gone.
+  void let_go() noexcept {
+    owner_.buffered().give_back(counts_for, std::exchange(held_bytes_, 0));
+    owner_.expected().give_back(counts_for, std::exchange(expected_bytes_, 0));
+  }
+
   void on_client_gone(std::function<void()> call) override {
     client_gone_ = std::make_shared<std::function<void()>>(std::move(call));
     watch(client_gone_);
+  }
+  /// To be called now and then.
+  void look_for_client() {
+    if (!client_gone_ || !*client_gone_) return;
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    const int socket = socket_of(wire_.stream).native_handle();
+    if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return;
+    if (info.tcpi_state == TCP_CLOSE_WAIT || info.tcpi_state == TCP_CLOSE)
+      std::exchange(*client_gone_, nullptr)();
   }
   void stop_watching() {
     if (!client_gone_) return;
@@ -137,10 +167,16 @@ class Exchange final : public HttpExchange {
   void body_is_read() {
     is_read_ = true;
     wire_.deadline = ServeClock::time_point::max();
+    owner_.expected().give_back(counts_for, std::exchange(expected_bytes_, 0));
+  }
+
+  void check_left(std::size_t wanted) const {
+    if (wanted > left_)
+      throw Refusal(400, fmt::format("the body ends {} bytes too early", wanted - left_));
   }
 
   void hold(std::uint64_t bytes) {
-    owner_.hold(bytes);
+    owner_.buffered().take(counts_for, bytes, held_bytes_);
     held_bytes_ += bytes;
   }
 
@@ -215,8 +251,8 @@ class Exchange final : public HttpExchange {
     throw Refusal(400, "too many lines behind a chunked body");
   }
 
-  /// The socket becomes readable when the client closes it. What it sends already of a next request is left where it is, and
-  /// then nobody looks again.
+  /// The socket becomes readable when the client closes it. What it sends already (a next request, or the end of TLS) is left
+  /// where it is; then look_for_client() notices.
   void watch(const std::shared_ptr<std::function<void()>>& call) {
     Tcp::socket& socket = socket_of(wire_.stream);
     socket.async_wait(Tcp::socket::wait_read, [weak = std::weak_ptr<std::function<void()>>(call),
@@ -232,7 +268,7 @@ class Exchange final : public HttpExchange {
 
   Wire<Stream>& wire_;
   HttpConnectionOwner& owner_;
-  std::uint64_t left_ = 0, held_bytes_ = 0;
+  std::uint64_t left_ = 0, held_bytes_ = 0, expected_bytes_ = 0;
   bool is_read_ = false, is_welcome_ = false;
   std::shared_ptr<std::function<void()>> client_gone_;
 };
@@ -259,6 +295,7 @@ class Connection final : public HttpConnection,
   const std::string& client() const noexcept override { return client_; }
 
   void check_deadline(ServeClock::time_point now) override {
+    if (const auto exchange = exchange_.lock()) exchange->look_for_client();
     if (now < wire_.deadline) return;
     if (wire_.is_late) return close();  // the answer that says so did not get through either
     wire_.is_late = true;
@@ -321,7 +358,7 @@ class Connection final : public HttpConnection,
     is_busy_ = true;
     const auto begin = ServeClock::now();
     wire_.allow(owner_.options().header_seconds);
-    std::unique_ptr<Exchange<Stream>> exchange;
+    std::shared_ptr<Exchange<Stream>> exchange;
     HttpResponse response;
     bool keep_alive = false;
     try {
@@ -329,7 +366,8 @@ class Connection final : public HttpConnection,
       head.client = client_;
       if (head.request_id.empty()) head.request_id = fmt::format("{:016x}", next_id());
       wire_.allow(owner_.options().body_seconds);
-      exchange = std::make_unique<Exchange<Stream>>(std::move(head), wire_, owner_);
+      exchange = std::make_shared<Exchange<Stream>>(std::move(head), wire_, owner_);
+      exchange_ = exchange;
       response = co_await answer(*exchange);
       keep_alive = exchange->head().keep_alive && exchange->is_read() && !owner_.is_stopping();
     } catch (const Refusal& e) {
@@ -376,6 +414,7 @@ class Connection final : public HttpConnection,
       response = error_response(500, "internal error; the server's log has more");
     }
     exchange.stop_watching();
+    exchange.let_go();
     co_return response;
   }
 
@@ -416,7 +455,8 @@ class Connection final : public HttpConnection,
   HttpConnectionOwner& owner_;
   Wire<Stream> wire_;
   bool is_busy_ = false;
-  bool is_unread_ = false;  // the client may still be sending what nobody reads
+  std::weak_ptr<Exchange<Stream>> exchange_;  // that is being received or answered
+  bool is_unread_ = false;                    // the client may still be sending what nobody reads
 };
 
 }  // namespace
@@ -428,51 +468,6 @@ std::shared_ptr<HttpConnection> make_http_connection(Tcp::socket socket, net::ss
     return std::make_shared<Connection<Tcp::socket>>(std::move(client), owner, std::move(socket));
   return std::make_shared<Connection<net::ssl::stream<Tcp::socket>>>(std::move(client), owner,
                                                                      std::move(socket), *tls);
-}
-
-bool HttpExchange::is_plain() const noexcept {
-  const std::string_view coding = head_.header("content-encoding");
-  return head_.content_length && !head_.is_chunked && (coding.empty() || coding == "identity");
-}
-
-HttpResponse error_response(int status, std::string_view text, int retry_after_s) {
-  HttpResponse response;
-  response.status = status;
-  response.body = R"({"error":)" + json_text(text) + "}";
-  if (retry_after_s > 0)
-    response.headers.emplace_back("Retry-After", fmt::format("{}", retry_after_s));
-  if (status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
-  return response;
-}
-
-std::string json_text(std::string_view text) {
-  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-std::string_view reason_phrase(int status) noexcept {
-  switch (status) {
-    case 200: return "OK";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 304: return "Not Modified";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 413: return "Content Too Large";
-    case 415: return "Unsupported Media Type";
-    case 421: return "Misdirected Request";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 503: return "Service Unavailable";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Status";
-  }
 }
 
 }  // namespace phalanx

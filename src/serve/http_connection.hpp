@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "serve/client_shares.hpp"
 #include "serve/http.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
@@ -33,10 +34,10 @@ class HttpConnectionOwner {
   virtual const HttpServerOptions& options() const noexcept = 0;
   virtual const HttpHandler& handler() const noexcept = 0;
   virtual bool is_stopping() const noexcept = 0;
-  /// Bodies of all connections that are in memory become so many bytes more, or less.
-  /// Throws    Refusal 503 if they would be too many.
-  virtual void hold(std::uint64_t bytes) = 0;
-  virtual void let_go(std::uint64_t bytes) noexcept = 0;
+  /// Memory of bodies that are there, or begin to be, as texts.
+  virtual ClientShares& buffered() noexcept = 0;
+  /// Memory of rows that are still arriving.
+  virtual ClientShares& expected() noexcept = 0;
   virtual void answered(const HttpRecord& record) = 0;
   virtual void ended(HttpConnection* connection) = 0;
 

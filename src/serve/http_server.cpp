@@ -37,7 +37,27 @@ void allow_many_descriptors() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+void listen(Tcp::acceptor& acceptor, const HttpServerOptions& options) {
+  boost::system::error_code error;
+  const auto address = net::ip::make_address(options.address, error);
+  if (error) throw ConfigError(fmt::format("address: '{}' is no IP address", options.address));
+  const Tcp::endpoint endpoint(address, static_cast<std::uint16_t>(options.port));
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(Tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(net::socket_base::max_listen_connections, error);
+  if (error)
+    throw IoError(
+        fmt::format("cannot listen on {}:{}: {}", options.address, options.port, error.message()));
+}
+
 }  // namespace
+
+void check_listening(const HttpServerOptions& options) {
+  net::io_context io;
+  Tcp::acceptor acceptor(io);
+  listen(acceptor, options);
+}
 
 void check_certificate(const HttpServerOptions& options) {
   const auto tls = make_tls(options);
@@ -58,6 +78,8 @@ class HttpServer::State : public HttpConnectionOwner,
         options_(std::move(options)),
         handler_(std::move(handler)),
         on_answered_(std::move(on_answered)),
+        buffered_(options_.most_buffered_bytes, options_.most_buffered_bytes_per_client),
+        expected_(options_.most_expected_bytes, options_.most_expected_bytes_per_client),
         acceptor_(io),
         clock_(io),
         pause_(io) {}
@@ -65,17 +87,7 @@ class HttpServer::State : public HttpConnectionOwner,
   void start() {
     if (!options_.certificate.empty()) tls_ = make_tls(options_);
     allow_many_descriptors();
-    boost::system::error_code error;
-    const auto address = net::ip::make_address(options_.address, error);
-    if (error) throw ConfigError(fmt::format("address: '{}' is no IP address", options_.address));
-    const Tcp::endpoint endpoint(address, static_cast<std::uint16_t>(options_.port));
-    acceptor_.open(endpoint.protocol());
-    acceptor_.set_option(Tcp::acceptor::reuse_address(true));
-    acceptor_.bind(endpoint, error);
-    if (!error) acceptor_.listen(net::socket_base::max_listen_connections, error);
-    if (error)
-      throw IoError(fmt::format("cannot listen on {}:{}: {}", options_.address, options_.port,
-                                error.message()));
+    listen(acceptor_, options_);
     port_ = acceptor_.local_endpoint().port();
     accept();
     tick();
@@ -109,13 +121,8 @@ class HttpServer::State : public HttpConnectionOwner,
   const HttpServerOptions& options() const noexcept override { return options_; }
   const HttpHandler& handler() const noexcept override { return handler_; }
   bool is_stopping() const noexcept override { return is_stopping_; }
-  void hold(std::uint64_t bytes) override {
-    if (bytes >
-        options_.most_buffered_bytes - std::min(buffered_bytes_, options_.most_buffered_bytes))
-      throw Refusal(503, "the server has no memory for this request now", 1);
-    buffered_bytes_ += bytes;
-  }
-  void let_go(std::uint64_t bytes) noexcept override { buffered_bytes_ -= bytes; }
+  ClientShares& buffered() noexcept override { return buffered_; }
+  ClientShares& expected() noexcept override { return expected_; }
   void answered(const HttpRecord& record) override { on_answered_(record); }
   void ended(HttpConnection* connection) override {
     const auto found = connections_.find(connection);
@@ -180,12 +187,12 @@ class HttpServer::State : public HttpConnectionOwner,
   HttpServerOptions options_;
   HttpHandler handler_;
   std::function<void(const HttpRecord&)> on_answered_;
+  ClientShares buffered_, expected_;
   Tcp::acceptor acceptor_;
   net::steady_timer clock_, pause_;
   std::unique_ptr<net::ssl::context> tls_;
   std::map<HttpConnection*, std::shared_ptr<HttpConnection>> connections_;
   std::map<std::string, std::size_t> clients_;
-  std::size_t buffered_bytes_ = 0;
   int port_ = 0;
   bool is_stopping_ = false;
 };

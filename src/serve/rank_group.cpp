@@ -12,7 +12,6 @@
 #include <cstring>
 #include <deque>
 #include <map>
-#include <set>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
@@ -137,6 +136,10 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     std::shared_ptr<RankLink> link;
     std::deque<Batch> batches;  // a rank answers in order
   };
+  struct Stranger {
+    std::shared_ptr<RankLink> link;
+    ServeClock::time_point came;
+  };
   struct Load {
     Loaded result;
     int missing = 0;
@@ -176,24 +179,33 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   void accept(Acceptor& acceptor, bool is_local) {
     acceptor.async_accept(
         [self = shared_from_this(), &acceptor, is_local](auto error, auto socket) {
-          if (error == net::error::operation_aborted) return;
-          if (!error) {
-            if constexpr (std::is_same_v<decltype(socket), Tcp::socket>) {
-              boost::system::error_code ignored;
-              socket.set_option(Tcp::no_delay(true), ignored);
-            }
-            self->greet(RankLink::Socket(std::move(socket)), is_local);
+          if (error == net::error::operation_aborted || !acceptor.is_open()) return;
+          if (error) return self->accept_later(acceptor, is_local);
+          if constexpr (std::is_same_v<decltype(socket), Tcp::socket>) {
+            boost::system::error_code ignored;
+            socket.set_option(Tcp::no_delay(true), ignored);
           }
+          self->greet(RankLink::Socket(std::move(socket)), is_local);
           self->accept(acceptor, is_local);
         });
   }
 
-  /// Until its first message proves who it is, a connection is nobody.
+  /// Out of descriptors: the connection stays in the queue, and asking again at once would turn in circles.
+  template <class Acceptor>
+  void accept_later(Acceptor& acceptor, bool is_local) {
+    const auto pause = std::make_shared<net::steady_timer>(io_, 50ms);
+    pause->async_wait([self = shared_from_this(), pause, &acceptor, is_local](auto) {
+      if (acceptor.is_open()) self->accept(acceptor, is_local);
+    });
+  }
+
+  /// Until its first message proves who it is, a connection is nobody. Of too many the one that is silent longest goes, so that
+  /// nobody keeps ranks away.
   void greet(RankLink::Socket socket, bool is_local) {
-    constexpr std::size_t kMostStrangers = 1024;
-    if (strangers_.size() >= kMostStrangers) return;
+    constexpr std::size_t kMostStrangers = 512;
+    if (strangers_.size() >= kMostStrangers) dismiss(strangers_.front().link);
     const auto link = std::make_shared<RankLink>(std::move(socket), is_local);
-    strangers_.insert(link);
+    strangers_.push_back({link, ServeClock::now()});
     const std::weak_ptr<RankLink> weak = link;
     link->start(
         [self = shared_from_this(), weak](WireKind kind, const std::byte* bytes, std::size_t size) {
@@ -204,15 +216,21 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
         });
   }
 
+  /// False if it was none.
+  bool forget_stranger(const std::shared_ptr<RankLink>& link) {
+    return std::erase_if(strangers_, [&](const Stranger& s) { return s.link == link; }) > 0;
+  }
+  void dismiss(std::shared_ptr<RankLink> link) {
+    forget_stranger(link);
+    link->close();
+  }
+
   void take(const std::shared_ptr<RankLink>& link, WireKind kind, const std::byte* bytes,
             std::size_t size) {
-    const bool is_stranger = strangers_.contains(link);
-    if (is_stranger && kind == WireKind::kHello)
-      return hello(link, std::string(reinterpret_cast<const char*>(bytes), size));
     const auto rank = std::ranges::find(connections_, link, &Connection::link);
-    if (is_stranger || rank == connections_.end()) {
-      strangers_.erase(link);
-      return link->close();
+    if (rank == connections_.end()) {
+      if (kind != WireKind::kHello || !forget_stranger(link)) return dismiss(link);
+      return hello(link, std::string(reinterpret_cast<const char*>(bytes), size));
     }
     if (kind == WireKind::kRan) return ran(rank - connections_.begin(), bytes, size);
     if (kind == WireKind::kLoaded)
@@ -221,7 +239,6 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   }
 
   void hello(const std::shared_ptr<RankLink>& link, const std::string& text) {
-    strangers_.erase(link);
     const Json hello = Json::parse(text, nullptr, false);
     const bool is_ours = hello.is_object() && hello.contains("token") &&
                          hello["token"].is_string() &&
@@ -233,6 +250,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
       return lost(fmt::format("rank {} of {} came, expected each of {} once", rank,
                               hello.at("size").get<int>(), connections_.size()));
     connections_[rank].link = link;
+    link->trust();
     if (hello.contains("manifest")) in_place_manifest_ = hello["manifest"].get<std::string>();
     ranks_[rank] = {.node = hello.at("node").get<int>(),
                     .host = hello.at("host").get<std::string>(),
@@ -247,7 +265,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   }
 
   void closed(const std::shared_ptr<RankLink>& link) {
-    if (strangers_.erase(link) > 0) return;
+    if (forget_stranger(link)) return;
     const auto rank = std::ranges::find(connections_, link, &Connection::link);
     if (rank == connections_.end() || phase_ == Phase::kEnding) return;
     lost(fmt::format("rank {} is gone", rank - connections_.begin()));
@@ -347,6 +365,9 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
 
   void check_deadlines() {
     const auto now = ServeClock::now();
+    constexpr auto kForHello = 10s;
+    while (!strangers_.empty() && now > strangers_.front().came + kForHello)
+      dismiss(strangers_.front().link);
     const auto seconds = [](double s) {
       return std::chrono::duration_cast<ServeClock::duration>(std::chrono::duration<double>(s));
     };
@@ -391,16 +412,18 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   void drop_links() {
     for (Connection& c : connections_)
       if (c.link) c.link->close();
-    for (const auto& link : strangers_) link->close();
+    for (const Stranger& s : strangers_) s.link->close();
     strangers_.clear();
   }
 
-  /// mpirun and what it started on this host. Ranks elsewhere end when their connection does.
+  /// mpirun and what it started on this host, also where mpirun has ended before its ranks: they would still write answers into
+  /// memory that others have by then. Ranks elsewhere end when their connection does.
   void kill_ranks() {
-    if (job_ <= 0) return;
-    ::kill(-job_, SIGKILL);
+    if (options_.attached_ranks > 0) return;
     for (const Rank& r : ranks_)
       if (r.is_connected && r.host == options_.host) ::kill(static_cast<pid_t>(r.pid), SIGKILL);
+    if (job_ <= 0) return;
+    ::kill(-job_, SIGKILL);
     int status = 0;
     ::waitpid(job_, &status, 0);
     job_ = -1;
@@ -419,7 +442,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   Phase phase_ = Phase::kStopped;
   ServeClock::time_point started_, up_since_;
   pid_t job_ = -1;
-  std::set<std::shared_ptr<RankLink>> strangers_;
+  std::deque<Stranger> strangers_;  // in the order in which they came
   std::vector<Connection> connections_;
   std::vector<Rank> ranks_;
   std::map<std::uint64_t, Load> loads_;

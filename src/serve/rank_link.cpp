@@ -13,7 +13,7 @@
 namespace phalanx {
 
 RankLink::RankLink(Socket socket, bool shares_memory)
-    : socket_(std::move(socket)), shares_memory_(shares_memory), inbox_(std::size_t{64} << 10) {}
+    : socket_(std::move(socket)), shares_memory_(shares_memory), inbox_(kMostHelloBytes) {}
 
 void RankLink::start(OnMessage on_message, OnClosed on_closed) {
   on_message_ = std::move(on_message);
@@ -36,7 +36,7 @@ void RankLink::take_messages() {
   while (filled_ - at >= sizeof(WireHeader)) {
     WireHeader header;
     std::memcpy(&header, inbox_.data() + at, sizeof header);
-    if (header.size_bytes > kMostWireBytes) return fail();
+    if (header.size_bytes > most_bytes_) return fail();
     const std::size_t whole = sizeof header + header.size_bytes;
     if (filled_ - at < whole) {
       if (whole > inbox_.size()) inbox_.resize(whole);  // before it is moved to the front

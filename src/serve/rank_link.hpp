@@ -24,6 +24,7 @@ class RankLink : public std::enable_shared_from_this<RankLink> {
       std::function<void(WireKind kind, const std::byte* bytes, std::size_t size_bytes)>;
   using OnClosed = std::function<void()>;
 
+  /// Takes messages of at most kMostHelloBytes, until it is trusted; a longer one ends it.
   RankLink(Socket socket, bool shares_memory);
   RankLink(const RankLink&) = delete;
   RankLink& operator=(const RankLink&) = delete;
@@ -31,6 +32,7 @@ class RankLink : public std::enable_shared_from_this<RankLink> {
   bool shares_memory() const noexcept { return shares_memory_; }
   /// `on_closed` is called at most once, and nothing after it.
   void start(OnMessage on_message, OnClosed on_closed);
+  void trust() noexcept { most_bytes_ = kMostWireBytes; }
   /// Sends `head`, then the pieces, which stay alive with `keep`.
   void send(WireKind kind, std::vector<std::byte> head, std::vector<net::const_buffer> pieces = {},
             std::shared_ptr<const void> keep = nullptr);
@@ -57,6 +59,7 @@ class RankLink : public std::enable_shared_from_this<RankLink> {
   OnClosed on_closed_;
   std::vector<std::byte> inbox_;
   std::size_t filled_ = 0;
+  std::uint64_t most_bytes_ = kMostHelloBytes;
   std::deque<Message> outbox_;
 };
 

@@ -70,7 +70,11 @@ void Registry::start_loading(const ServedVersionPtr& version, std::function<void
                .manifest = to_json(version->manifest),
                .folder = version->folder,
                .max_batch_size = version->config.max_batch_size},
-              [version, done = std::move(done)](const RankGroup::Loaded& loaded) {
+              [this, version, done = std::move(done)](const RankGroup::Loaded& loaded) {
+                // It was taken off before it had come, or is there on some ranks only.
+                const bool is_retired = version->state == VersionState::kUnloading;
+                if (is_retired || !loaded.error.empty()) group_.unload(version->handle);
+                if (is_retired) return done();
                 version->load_seconds = loaded.seconds;
                 version->memory_bytes = loaded.memory_bytes;
                 version->reason = loaded.error;
@@ -135,7 +139,7 @@ void Registry::load(const std::string& model, Done done) {
         if (--change->loading == 0) finish_change(change);
       });
     }
-  } catch (const Error& e) {
+  } catch (const std::exception& e) {  // whatever it was: the next change must have its turn
     if (models_.contains(model) && models_[model].versions.empty()) models_.erase(model);
     change->done(e.what());
   }
@@ -268,6 +272,7 @@ void Registry::ranks_are_up() {
       ++restoring_;
       start_loading(v, [this, v] {
         --restoring_;
+        if (v->state == VersionState::kUnloading) return;
         if (v->state == VersionState::kReady) return dispatcher_.add(v->queue);
         if (group_.is_up())
           log_error("version {} of model '{}' could not be loaded: {}", v->version, v->model,

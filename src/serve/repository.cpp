@@ -3,15 +3,20 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <filesystem>
 #include <set>
 
 #include "core/error.hpp"
+#include "core/log.hpp"
 #include "formats/atomic_file.hpp"
 #include "formats/checkpoint.hpp"
 #include "serve/safe_file.hpp"
@@ -126,6 +131,35 @@ void create_folder(const std::string& folder) {
   if (error) throw IoError(fmt::format("cannot create the folder {}: {}", folder, error.message()));
 }
 
+/// ".incoming.HOST.N.": how unfinished versions begin that processes of this host have made. Several systems may share the
+/// folder, and several containers the name of a host: a process id says something only within N, its namespace.
+std::string incoming_prefix() {
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '-';
+  struct stat space {};
+  if (::stat("/proc/self/ns/pid", &space) != 0) space.st_ino = 0;
+  return fmt::format(".incoming.{}.{}.", host.data(), space.st_ino);
+}
+
+/// Removes what was left of processes that ended in the middle of it.
+void remove_abandoned(const std::string& model_folder) {
+  const std::string prefix = incoming_prefix();
+  std::vector<std::string> abandoned;
+  for_each_folder(model_folder, [&](const std::string& name) {
+    if (!name.starts_with(prefix)) return;
+    pid_t pid = 0;
+    const char* end = name.data() + name.size();
+    const auto [at, error] = std::from_chars(name.data() + prefix.size(), end, pid);
+    if (error != std::errc() || at != end || pid <= 0) return;
+    if (::kill(pid, 0) != 0 && errno == ESRCH) abandoned.push_back(name);
+  });
+  for (const std::string& name : abandoned) {
+    std::error_code error;
+    fs::remove_all(model_folder + "/" + name, error);
+    if (error) log_warning("{}/{} cannot be removed: {}", model_folder, name, error.message());
+  }
+}
+
 /// A folder that is gone again unless it was renamed.
 class TemporaryFolder {
  public:
@@ -170,7 +204,9 @@ Published publish(const PublishOptions& options) {
   m.version = options.version > 0 ? options.version : published.empty() ? 1 : published.back() + 1;
   m.created = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
 
-  const TemporaryFolder temporary(fmt::format("{}/.incoming.{}", model_folder, ::getpid()));
+  remove_abandoned(model_folder);
+  const TemporaryFolder temporary(
+      fmt::format("{}/{}{}", model_folder, incoming_prefix(), ::getpid()));
   write_weights(checkpoint, temporary.path() + "/" + kWeightsFile);
   const SafeFile weights(temporary.path(), kWeightsFile);
   m.files[kWeightsFile] = {weights.size_bytes(), weights.sha256()};

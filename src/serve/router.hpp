@@ -21,6 +21,8 @@ struct Route {
   Access access = Access::kInfer;
   std::string summary;  ///< of docs and /openapi.json
   std::function<Awaitable<HttpResponse>(HttpExchange&, const RouteValues&)> handle;
+  /// Names in openapi_schemas() of what its bodies are, where they are JSON; empty: no body, or none that is JSON.
+  std::string answer_schema = {}, request_schema = {};
 };
 
 /// Finds the route of a request.

@@ -58,6 +58,8 @@ struct WireRan {
   std::uint32_t reserved = 0;
 };
 
+/// The longest message of one that has not yet proved who it is.
+inline constexpr std::uint64_t kMostHelloBytes = std::uint64_t{64} << 10;
 /// The longest message.
 inline constexpr std::uint64_t kMostWireBytes = std::uint64_t{1} << 32;
 

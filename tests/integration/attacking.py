@@ -16,8 +16,8 @@ MIB = 1 << 20
 class Raw:
     """A socket to the server, and answers read from it byte by byte."""
 
-    def __init__(self, server, timeout=15):
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout)
+    def __init__(self, server, timeout=15, client="127.0.0.1"):
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout, (client, 0))
         self.ahead = b""
 
     def send(self, *pieces):

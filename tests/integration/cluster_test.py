@@ -395,6 +395,99 @@ def test_a_server_answers_from_ranks_on_two_hosts_and_starts_them_again(t):
         log.close()
 
 
+def start_service(c, **environment):
+    """A job of slurm/serve.sbatch that is ready; returns its number and how often the log has said so."""
+    job = c.submit("serve.sbatch", "--repository", c.t.path("models"), "--port", 8100, "--drain-seconds", 8, **environment)
+    c.wait_for(job, "RUNNING", 20)
+    wait_for_service(c, job, 1)
+    return job
+
+
+def wait_for_service(c, job, times):
+    def is_there():
+        return len(re.findall("(?m)info ready", c.log(job))) >= times
+
+    try:
+        wait_until(lambda: is_there() or c.fields(job)["JobState"] == "FAILED", 60, "the server is ready")
+        assert is_there()
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {c.log(job)}") from error
+
+
+def publish_shapes(t):
+    h5py()
+    config = t.config("model = mlp\nhidden = 16\nbatch-size = 16\n" + f"data = {t.images()}\n")
+    t.run("train", config, "--output", t.path("run"), "--max-steps", 40)
+    t.run("publish", "--checkpoint", t.newest("run"), "--repository", t.path("models"), "--name", "shapes")
+
+
+def serves_as_a_job(t, launcher, cancel):
+    publish_shapes(t)
+    with cluster(t) as c:
+        ask = t.write("ask.py", ASK.replace("127.0.0.1", "node1"))
+        job = start_service(c, PHALANX_LAUNCHER=launcher)
+        c.log_says(job, "4 ranks are ready")
+        assert c.run("/usr/bin/python3", ask, 40).splitlines()[0] == "40 answered alike"
+        c.command("exec", "node2", "pkill -KILL -o phalanx")
+        wait_until(lambda: "ready again" in c.log(job), 60, "the ranks are there again")
+        assert c.run("/usr/bin/python3", ask, 40).splitlines()[0] == "40 answered alike"
+        # A request whose body is still arriving when the job is told to stop is answered.
+        slow = t.write("slow.py", SLOW)
+        client = subprocess.Popen([PROGRAM, "run", "/usr/bin/python3", slow], env=c.environment, cwd=SOURCE, text=True,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert client.stdout.readline() == "begun\n"
+        c.run("scancel", *cancel, job)
+        text = client.communicate(timeout=20)[0]
+        assert text.startswith("200 "), f"{text}\n{c.log(job)}"
+        wait_until(lambda: c.run("squeue", "--noheader") == "", 30, "the queue is empty")
+        c.log_says(job, "drained in .* 1 were in progress, 0 were cut off")
+        found = c.fields(job)
+        assert found["Restarts"] == "0" and found["JobState"] == ("COMPLETED" if cancel else "CANCELLED"), found
+        for node in c.nodes:
+            assert c.command("exec", node, "pgrep -c phalanx || true") == "0", f"something still runs on {node}"
+
+
+def test_server_job_by_srun_answers_what_it_has_when_it_is_told_to_stop(t):
+    serves_as_a_job(t, "srun", ["--batch", "--signal=TERM"])
+
+
+def test_server_job_by_mpirun_answers_what_it_has_when_it_is_told_to_stop(t):
+    serves_as_a_job(t, "mpirun", ["--batch", "--signal=TERM"])
+
+
+def test_server_job_by_srun_answers_what_it_has_when_it_is_cancelled(t):
+    serves_as_a_job(t, "srun", [])
+
+
+def test_server_job_comes_back_after_usr1_and_after_its_node_lost_power(t):
+    publish_shapes(t)
+    with cluster(t, nodes=3) as c:
+        job = start_service(c)
+        c.run("scancel", "--batch", "--signal=USR1", job)
+        wait_until(lambda: "goes back into the queue" in c.log(job), 30, "the job goes back into the queue")
+        c.log_says(job, "0 were cut off")
+        c.wait_for(job, "RUNNING", 60, restarts=1)
+        wait_for_service(c, job, 2)
+        c.command("crash", "node2")
+        c.wait_for(job, "RUNNING", 120, restarts=2)
+        wait_for_service(c, job, 3)
+        assert "node2" not in c.run("scontrol", "show", "hostnames", c.fields(job)["NodeList"]), c.fields(job)
+
+
+SLOW = """
+import http.client, json, time
+body = json.dumps({"input": [[[1] * 8] * 8]}).encode()
+connection = http.client.HTTPConnection("node1", 8100, timeout=20)
+connection.putrequest("POST", "/predict/shapes")
+connection.putheader("Content-Length", str(len(body)))
+connection.endheaders(body[:20])
+print("begun", flush=True)
+time.sleep(3)
+connection.send(body[20:])
+response = connection.getresponse()
+print(response.status, response.read())
+"""
+
 ASK = """
 import http.client, json, sys, time
 body = json.dumps({"input": [[[(i * 8 + j) % 7 for j in range(8)] for i in range(8)]]})

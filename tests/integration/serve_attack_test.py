@@ -3,7 +3,6 @@
 
 import gzip
 import json
-import socket
 import struct
 import threading
 import time
@@ -91,6 +90,99 @@ def test_silent_and_slow_clients_are_let_go(t):
         idle = Raw(server).send(head(request="GET /healthz HTTP/1.1"))
         assert idle.answer()[0] == 200
         assert silent.is_closed(4) and idle.is_closed(4)
+
+
+def flat(values):
+    return [number for value in values for number in flat(value)] if isinstance(values, list) else [values]
+
+
+def test_tensors_that_are_only_declared_leave_room_for_others(t):
+    checkpoint, data = trained(t, "images")
+    publish(t, checkpoint)
+    pixels = samples(data)[0]
+    values = flat(pixels)
+    sample, rows = struct.pack(f"<{len(values)}f", *values), 64
+    size = len(sample)
+    text = json.dumps({"inputs": [{"name": "input", "shape": [rows, 1, 8, 8], "datatype": "FP32",
+                                   "parameters": {"binary_data_size": rows * size}}]})
+    infer = "POST /v2/models/model/infer HTTP/1.1"
+    declared = head(f"Content-Length: {len(text) + rows * size}", f"Inference-Header-Content-Length: {len(text)}",
+                    request=infer) + text
+    raw = head(f"Content-Length: {size}", "Inference-Header-Content-Length: 0", request=infer)
+    tensor = sample * rows
+    # Memory for 64 such tensors; a client may have a quarter of it for what is still to come, and all together a half.
+    flags = ("--request-memory-mib", 1, "--body-seconds", 4)
+
+    def answers(raws):
+        """What came at once; the others wait for the tensor."""
+        found = {}
+        for one in raws:
+            one.socket.settimeout(0.05)
+            try:
+                status, headers, _ = one.answer()
+                assert int(headers["retry-after"]) >= 1, headers
+            except TimeoutError:
+                status = None
+            found[status] = found.get(status, 0) + 1
+        return found
+
+    def works(client):
+        one = Raw(server, client=client).send(declared).send(tensor)
+        status, headers, _ = one.answer()
+        one.socket.close()
+        return status == 200
+
+    with Server(t, *flags) as server, attacked(server, pixels):
+        begin = time.monotonic()
+        slow = [Raw(server).send(declared) for _ in range(100)]
+        first = answers(slow)
+        assert set(first) == {None, 429} and 14 <= first[None] <= 16, first
+        assert works("127.0.0.2") and ask(server, raw, sample)[0] == 200
+        assert server.post("/predict/model", {"input": pixels})[0] == 200
+        others = [Raw(server, client=f"127.0.0.{3 + i}").send(declared) for i in range(60)]
+        second = answers(others)
+        assert set(second) == {None, 503} and 14 <= second[None] <= 17, second
+        assert server.post("/predict/model", {"input": [pixels] * rows})[0] == 200, "what is there at once is taken"
+        # Nobody went on: the time for a body passes, and the room is free.
+        for one in slow + others:
+            one.socket.settimeout(15)
+            assert one.answer()[0] in (0, 408)
+        print(f"all over after {time.monotonic() - begin:.1f} s")
+        for client in "127.0.0.1", "127.0.0.2", "127.0.0.3":
+            assert works(client), client
+        wait_until(lambda: b"\nphalanx_request_memory_used_bytes 0\n" in server.get("/metrics")[1], 5, "all room is free")
+        # A client that leaves gives its room back at once.
+        for _ in range(5):
+            slow = [Raw(server).send(declared) for _ in range(16)]
+            for one in slow:
+                one.socket.close()
+        wait_until(lambda: works("127.0.0.1"), 2, "the room of clients that left is free")
+
+
+def test_large_texts_that_arrive_slowly_leave_room_for_others(t):
+    flags = ("--request-memory-mib", 8, "--body-seconds", 6)
+    with table_server(t, *flags) as (server, sample), attacked(server, sample, 24 * MIB):
+        # Also the JSON in front of a tensor counts.
+        lines = [f"Content-Length: {4 * MIB}", f"Inference-Header-Content-Length: {4 * MIB - 28}"]
+        for more in [], lines[1:]:
+            request = "POST /v2/models/model/infer HTTP/1.1" if more else "POST /predict/model HTTP/1.1"
+            slow = [Raw(server).send(head(lines[0], *more, request=request), b" " * (MIB - 1000)) for _ in range(8)]
+            time.sleep(0.5)
+            waiting = 0
+            for one in slow:
+                one.socket.settimeout(0.05)
+                try:
+                    status, headers, _ = one.answer()
+                    assert status == 429 and int(headers["retry-after"]) >= 1, (status, headers)
+                except TimeoutError:
+                    waiting += 1
+            assert 1 <= waiting <= 3, waiting
+            other = Raw(server, client="127.0.0.2")
+            body = json.dumps({"input": sample}) + " " * MIB
+            assert other.send(head(f"Content-Length: {len(body)}"), body).answer()[0] == 200
+            for one in [*slow, other]:
+                one.socket.close()
+            wait_until(lambda: server.post("/predict/model", {"input": sample})[0] == 200, 5, "the room is free")
 
 
 def test_malformed_heads_are_refused(t):

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands between a server and the world: names, files that are checked, keys, limits, TLS."""
+"""What stands between a server and the world: keys, limits, browsers, TLS."""
 
 import json
 import os
 import re
-import shutil
 import socket
 import ssl
 import struct
@@ -12,183 +11,10 @@ import subprocess
 import threading
 import time
 
-from attacking import MIB, Raw, ask, attacked, head, refused, table_server
+from attacking import MIB, Raw, ask, attacked, head, table_server
 from serve_test import samples, trained
 from serving import Server, publish
 from support import run_tests, wait_until
-
-
-# --- names and files
-
-
-def test_names_never_lead_out_of_the_repository(t):
-    checkpoint, data = trained(t, "classification")
-    publish(t, checkpoint)
-    publish(t, checkpoint, "..my_model")
-    shutil.copytree(t.path("models/model"), t.path("outside"))
-    sample = samples(data)[0]
-    with Server(t) as server, attacked(server, sample):
-        assert server.post("/predict/..my_model", {"input": sample})[0] == 200
-        assert server.post("/predict/%6dodel", {"input": sample})[0] == 200  # decoded once
-        body = json.dumps({"input": sample})
-        for name in ("..", ".", "../outside", "a/../model", "%2e%2e", "%2e%2e%2foutside", "..%2foutside",
-                     "..%2f..%2fetc%2fpasswd",
-                     "%252e%252e%252foutside", "%256dodel", "%2fetc", "/etc/passwd", "model%2f1", "model%20", "model.", "MODEL",
-                     "m%C3%B6del", "m%D0%BEdel", "model%ff", "model%0d%0aX-A:%20b", "x" * 10_000, "model%5c..", "model;a",
-                     "~root",
-                     "model/../../outside", "model/-1", "model/0", "model/01", "model/1.0", "model/99999999999999999999",
-                     "model/%31x",
-                     "model/1/x", "", "/"):
-            request = f"POST /predict/{name} HTTP/1.1"
-            status, _, answer = ask(server, head(f"Content-Length: {len(body)}", request=request), body)
-            assert status in (400, 404, 405), (name, status, answer)
-            assert b"outside" not in answer.replace(name.encode(), b"") or b"%" in name.encode(), answer
-            assert t.folder.encode() not in answer, answer
-        for name in "model%00", "%00", "model%", "model%4", "model%zz", "model%+1":
-            refused(server, {400}, head(f"Content-Length: {len(body)}", request=f"POST /predict/{name} HTTP/1.1"), body)
-    assert t.run("publish", "--checkpoint", checkpoint, "--repository", t.path("models"), "--name", "../evil", code=3)
-    assert not os.path.exists(t.path("evil"))
-
-
-def damage(t, what, act):
-    """A repository with versions 1 and 2 of a model, of which 2 was changed by act(folder)."""
-    shutil.rmtree(t.path("models"), ignore_errors=True)
-    shutil.copytree(t.path("good"), t.path("models"))
-    act(t.path("models/model/2"))
-    result = t.run("serve", "--check", "--repository", t.path("models"), code=3)
-    assert re.search(r"^model 1: classification, \[7\]", result.text, re.MULTILINE), (what, result.text)
-    assert re.search(r"^model 2: damaged$", result.text, re.MULTILINE), (what, result.text)
-    return result
-
-
-def edit_manifest(change):
-    def act(folder):
-        path = os.path.join(folder, "manifest.json")
-        with open(path, encoding="utf-8") as file:
-            manifest = json.load(file)
-        text = change(manifest)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text if isinstance(text, str) else json.dumps(manifest))
-    return act
-
-
-def set_member(*path):
-    def change(manifest):
-        *way, last, value = path
-        for step in way:
-            manifest = manifest[step]
-        manifest[last] = value
-    return edit_manifest(change)
-
-
-def replace_by(make):
-    def act(folder):
-        weights = os.path.join(folder, "model.h5")
-        moved = os.path.join(folder, "..", "..", "..", f"moved_{time.monotonic_ns()}.h5")
-        os.rename(weights, moved)
-        make(moved, weights)
-    return act
-
-
-def flip(folder):
-    with open(os.path.join(folder, "model.h5"), "r+b") as file:
-        file.seek(-200, os.SEEK_END)
-        byte = file.read(1)
-        file.seek(-1, os.SEEK_CUR)
-        file.write(bytes([byte[0] ^ 4]))
-
-
-def two_versions(t):
-    checkpoint, data = trained(t, "classification")
-    for _ in range(2):
-        publish(t, checkpoint, "model", "good")
-    t.write("good/model/config.json", '{"version_policy": "all"}')
-    return checkpoint, data
-
-
-def test_files_and_manifests_that_are_not_what_they_should_be_are_refused(t):
-    two_versions(t)
-    assert t.run("serve", "--check", "--repository", t.path("good")).says("^model 1: .*", "model 2: ")
-    weights = "/files/model.h5"
-    for what, act, says in (
-        ("link", replace_by(lambda old, new: os.symlink(old, new)), "link"),
-        ("hard link", replace_by(lambda old, new: os.link(old, new)), "not a regular file with one name"),
-        ("FIFO", replace_by(lambda old, new: os.mkfifo(new)), "not a regular file"),
-        ("folder", replace_by(lambda old, new: os.mkdir(new)), "not a regular file"),
-        ("device", replace_by(lambda old, new: os.symlink("/dev/zero", new)), "link"),
-        ("missing", replace_by(lambda old, new: None), "cannot open"),
-        ("flipped bit", flip, "SHA-256"),
-        ("truncated", lambda f: os.truncate(os.path.join(f, "model.h5"), 1000), "bytes"),
-        ("extended", lambda f: os.truncate(os.path.join(f, "model.h5"), 10**7), "bytes"),
-        ("wrong digest", set_member("files", "model.h5", "sha256", "0" * 64), "SHA-256"),
-        ("no digest", set_member("files", "model.h5", "sha256", "xyz"), weights + "/sha256"),
-        ("negative size", set_member("files", "model.h5", "bytes", -1), weights + "/bytes"),
-        ("huge size", set_member("files", "model.h5", "bytes", 2**70), weights + "/bytes"),
-        ("path", set_member("files", "../../x", {"bytes": 1, "sha256": "0" * 64}), "/files"),
-        ("absolute", set_member("files", "/etc/passwd", {"bytes": 1, "sha256": "0" * 64}), "/files"),
-        ("other version", set_member("version", 1), "version 1 of 'model'"),
-        ("other name", set_member("name", "other"), "'other'"),
-        ("huge shape", set_member("inputs", 0, "shape", [2**32, 2**32]), "/inputs/0/shape"),
-        ("large shape", set_member("inputs", 0, "shape", [2**40]), "/inputs/0/shape"),
-        ("dynamic shape", set_member("inputs", 0, "shape", [-1]), "/inputs/0/shape"),
-        ("two negative sizes", set_member("inputs", 0, "shape", [-1, -7]), "/inputs/0/shape"),
-        ("empty shape", set_member("inputs", 0, "shape", [0]), "/inputs/0/shape"),
-        ("float shape", set_member("inputs", 0, "shape", [1e30]), "/inputs/0/shape"),
-        ("fractional shape", set_member("inputs", 0, "shape", [7.5]), "/inputs/0/shape"),
-        ("many dims", set_member("inputs", 0, "shape", [1] * 10_000), "/inputs/0/shape"),
-        ("no JSON", edit_manifest(lambda m: "{"), "is not JSON"),
-        ("deep", edit_manifest(lambda m: '{"name":' + "[" * 100_000), "nested deeper"),
-        ("member twice", edit_manifest(lambda m: '{"name": "a", "name": "model"}'), "more than once"),
-        ("empty", edit_manifest(lambda m: " "), "is not JSON"),
-        ("larger than any", edit_manifest(lambda m: " " * (5 * MIB)), "at most"),
-    ):
-        result = damage(t, what, act)
-        assert says in result.text, f"{what}: expected '{says}' in\n{result.text}"
-    # The configuration of a model is read by the same rules.
-    for text, says in ('{"max_batch_size": 1e9}', "max_batch_size"), ('{"max_batch_size": 100000000}', "max_batch_size"), \
-            ('{"timeout_ms": 9223372036854775807}', "timeout_ms"), ('{"max_batch": 1}', "max_batch_size"), \
-            ('{"default_model_filename": "../x"}', "default_model_filename"), \
-            ('{"aliases": {"../x": {"version": 1}}}', "aliases"), \
-            ('{"aliases": {"x": {"version": 9}}}', "not published"):
-        shutil.rmtree(t.path("models"))
-        shutil.copytree(t.path("good"), t.path("models"))
-        t.write("models/model/config.json", text)
-        t.run("serve", "--check", "--repository", t.path("models"), code=3).says(re.escape(says))
-
-
-def test_a_version_that_is_damaged_does_not_disturb_the_others(t):
-    _, data = two_versions(t)
-    sample = samples(data)[0]
-    for what, act in ("flipped bit", flip), ("wrong hash", set_member("files", "model.h5", "sha256", "0" * 64)), \
-            ("truncated", lambda f: os.truncate(os.path.join(f, "model.h5"), 1000)), \
-            ("no manifest", lambda f: os.remove(os.path.join(f, "manifest.json"))):
-        damage(t, what, act)
-        with Server(t) as server, attacked(server, sample):
-            assert server.post("/predict/model", {"input": sample})[1]["version"] == "1", what
-            status, answer, _ = server.post("/predict/model/2", {"input": sample})
-            assert status == 503 and t.folder not in answer["error"], (what, status, answer)
-            assert "model 'model':" in server.text() and t.path("models/model/2") in server.text(), server.text()
-
-
-def test_a_model_folder_that_is_a_link_is_no_model(t):
-    checkpoint, data = trained(t, "classification")
-    publish(t, checkpoint)
-    publish(t, checkpoint, "other", "outside")
-    os.symlink(t.path("outside/other"), t.path("models/linked"))
-    os.symlink(t.path("outside/other/1"), t.path("models/model/2"))
-    with Server(t) as server, attacked(server, samples(data)[0]):
-        assert server.post("/predict/linked", {"input": samples(data)[0]})[0] == 404
-        assert server.post("/predict/model", {"input": samples(data)[0]})[1]["version"] == "1"
-
-
-def test_a_killed_publish_leaves_nothing_that_is_served(t):
-    checkpoint, _ = trained(t, "classification")
-    publish(t, checkpoint)
-    for delay in range(0, 100, 10):
-        job = t.start("publish", "--checkpoint", checkpoint, "--repository", t.path("models"), "--name", "model")
-        time.sleep(0.1 + delay / 1000)
-        job.end()
-    t.run("serve", "--check", "--repository", t.path("models")).says("^model 1: ")
 
 
 # --- keys, limits, browsers
@@ -285,7 +111,60 @@ def test_keys_see_their_models_only_and_changes_of_the_file_count(t):
         t.write("keys.json", good.replace('"name": "other",', '"name": "other", "expires": "2020-01-01T00:00:00Z",'))
         wait_until(lambda: server.post("/predict/secret", sample, headers=bearer(other))[0] == 401, 5, "an old key is refused")
     t.run("serve", "--repository", t.path("models"), "--keys", t.write("none.json", "{}"), code=3).says("/keys is missing")
-    t.run("serve", "--check", "--repository", t.path("models"), "--keys", t.path("none.json"), code=3).says("/keys is missing")
+    t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), "--keys", t.path("none.json"),
+          code=3).says("/keys is missing")
+
+
+def test_keys_that_may_only_ask_are_not_told_of_the_servers_inside(t):
+    checkpoint, data = trained(t, "classification")
+    publish(t, checkpoint)
+    publish(t, checkpoint)
+    t.write("models/model/config.json", '{"version_policy": "all"}')
+    with open(t.path("models/model/2/model.h5"), "r+b") as file:
+        file.write(b"damaged")
+    shop, operator = make_key(t, "shop"), make_key(t, "operator", "--access", "admin")
+    sample = {"input": samples(data)[0]}
+    with Server(t, "--keys", t.path("keys.json"), "--triton-metrics") as server:
+        host = socket.gethostname()
+        inside = [host, t.folder, "model.h5", *map(str, server.rank_pids())]
+        assert server.post("/predict/model", sample, headers=bearer(shop))[0] == 200
+
+        def text(path, key, method="GET"):
+            connection = server.connect()
+            connection.request(method, path, headers=bearer(key))
+            response = connection.getresponse()
+            answer = response.read().decode()
+            connection.close()
+            return response.status, answer
+
+        status = json.loads(text("/status", shop)[1])
+        assert status["ready"] and status["ranks"] == {"up": True}, status
+        assert not {"http", "memory", "cpu_s"} & set(status), status
+        one, two = status["models"][0]["versions"]
+        assert (one["version"], one["state"], one["requests"], sum(one["latency"]["counts"])) == ("1", "READY", 1, 1), one
+        assert two["state"] == "UNAVAILABLE" and not {"reason", "memory_bytes", "load_s"} & set(two), two
+        page = text("/metrics", shop)[1]
+        assert 'phalanx_requests_total{model="model",version="1",status="200"} 1\n' in page, page
+        assert "\nphalanx_ready 1\n" in page and "\nphalanx_ranks_up 1\n" in page
+        for name in "phalanx_rank_", "phalanx_http_", "phalanx_process_", "phalanx_request_memory", "phalanx_build_info", \
+                "phalanx_connections", "phalanx_model_memory", "phalanx_start":
+            assert name not in page, name
+        # The same holds for all that a key may ask about, also where it is refused.
+        document = json.loads(text("/openapi.json", shop)[1])
+        for path, methods in document["paths"].items():
+            real = path.replace("{model}", "model").replace("{version}", "2")
+            for method in methods:
+                answer = text(real, shop, method.upper())[1]
+                if path == "/" or path.startswith("/dashboard/"):
+                    continue
+                for word in inside:
+                    assert not re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.])", answer), (method, real, word, answer)
+        status = json.loads(text("/status", operator)[1])
+        assert [r["host"] for r in status["ranks"]["list"]] == [host] and status["http"]["requests"] > 0, status
+        assert status["models"][0]["versions"][1]["reason"] and status["memory"]["requests_bytes"] > 0, status
+        page = text("/metrics", operator)[1]
+        assert f'phalanx_rank_up{{rank="0",host="{host}"' in page and "\nphalanx_http_requests_total{" in page, page
+        assert "\nphalanx_model_memory_bytes{" in page and "\nphalanx_process_resident_bytes " in page, page
 
 
 def test_a_flooding_client_is_held_back_and_others_are_not(t):
@@ -417,8 +296,9 @@ def test_tls_refuses_what_is_no_tls(t):
     checkpoint, data = trained(t, "classification")
     publish(t, checkpoint)
     flags = ("--certificate", certificate, "--key", key)
-    t.run("serve", "--check", "--repository", t.path("models"), *flags).says("certificate .*: valid")
-    t.run("serve", "--check", "--repository", t.path("models"), "--certificate", certificate, "--key", certificate, code=3)
+    t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), *flags).says("certificate .*: valid")
+    t.run("serve", "--check", "--port", 0, "--repository", t.path("models"), "--certificate", certificate, "--key", certificate,
+          code=3)
     context = ssl.create_default_context(cafile=certificate)
     body = json.dumps({"input": samples(data)[0]})
     with Server(t, *flags, ready=False) as server:

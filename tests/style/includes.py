@@ -33,7 +33,8 @@ _PROOF = ("tests/*", "benchmarks/*")
 PLACES = [
     (r"[a-z_]+", ("*",)),  # the standard library
     (r"fmt/.*", ("*",)),
-    (r"(dlfcn|unistd|fcntl|sched|stdlib|time|signal|termios|netdb|pthread|immintrin|poll|spawn)\.h|(sys|linux)/.*", ("*.cpp",)),
+    (r"(dlfcn|unistd|fcntl|sched|stdlib|time|signal|termios|netdb|pthread|immintrin|poll|spawn)\.h|(sys|linux|netinet)/.*",
+     ("*.cpp",)),
     (r"cuda_runtime_api\.h", ("src/device/cuda/*",)),
     (r"cuda_\w+\.h", ("kernels/simt/*.hpp",)),
     (r"(cublas|cublasLt|cudnn|cudnn_\w+)\.h", ("kernels/*_cuda.cu", "kernels/*_cudnn.cpp", "kernels/common/*_vendor.*",

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -328,6 +331,36 @@ TEST_F(RepositoryTest, ShowsNothingOfWhatWasNotFinished) {
   EXPECT_THAT(repository.models(), ElementsAre("model"));
 }
 
+TEST_F(RepositoryTest, RemovesWhatAKilledPublisherLeft) {
+  add();
+  std::array<char, 256> host{};
+  ASSERT_EQ(::gethostname(host.data(), host.size() - 1), 0);
+  struct stat space {};
+  ASSERT_EQ(::stat("/proc/self/ns/pid", &space), 0);
+  const pid_t dead = ::fork();
+  if (dead == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(dead, nullptr, 0), dead);
+  const std::string folder = root_ + "/model/.incoming.";
+  const std::string here = fmt::format("{}{}.{}.", folder, host.data(), space.st_ino);
+  const std::string abandoned = fmt::format("{}{}", here, dead);
+  const std::vector<std::string> kept = {
+      fmt::format("{}{}", here, ::getppid()),                                  // lives
+      fmt::format("{}elsewhere.{}.{}", folder, space.st_ino, dead),            // another host
+      fmt::format("{}{}.{}.{}", folder, host.data(), space.st_ino + 1, dead),  // another container
+      here + "x",
+      here + "-5",
+      here + "0",
+      here + "99999999999999999999"};
+  write_file(abandoned + "/" + kWeightsFile, "half");
+  for (const std::string& path : kept) write_file(path + "/" + kWeightsFile, "half");
+  fs::create_symlink("/", fmt::format("{}0{}", here, dead));
+  add();
+  EXPECT_FALSE(fs::exists(abandoned));
+  for (const std::string& path : kept) EXPECT_TRUE(fs::exists(path + "/" + kWeightsFile)) << path;
+  EXPECT_TRUE(fs::is_symlink(fmt::format("{}0{}", here, dead)));
+  EXPECT_THAT(Repository(root_).versions("model"), ElementsAre(1, 2));
+}
+
 TEST_F(RepositoryTest, FollowsNoLinks) {
   add();
   fs::create_directories(folder_.path("outside"));
@@ -385,6 +418,7 @@ TEST_F(RepositoryTest, IsCheckedWithAllErrorsAtOnce) {
   write_file(root_ + "/other/config.json", "{\"max\": 1}");
   FrontOptions options;
   options.repository = root_;
+  options.http.port = 0;
   {
     fs::permissions(weights(2), fs::perms::owner_all);
     std::FILE* file = std::fopen(weights(2).c_str(), "r+b");
@@ -397,7 +431,8 @@ TEST_F(RepositoryTest, IsCheckedWithAllErrorsAtOnce) {
   }
   const ServeCheck found = check_serving(options);
   EXPECT_THAT(found.lines,
-              ElementsAre(HasSubstr("model 1: classification, [2] -> [2]"),
+              ElementsAre("address 0.0.0.0: can be listened on",
+                          HasSubstr("model 1: classification, [2] -> [2]"),
                           HasSubstr("model 2: damaged, not served"),
                           HasSubstr("model 3: classification"), HasSubstr("other 1: ")));
   EXPECT_THAT(found.errors, ElementsAre(HasSubstr("SHA-256"), HasSubstr("unknown member 'max'")));

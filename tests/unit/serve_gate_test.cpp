@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "serve/client_shares.hpp"
 #include "serve/gate.hpp"
 #include "unit/data_testing.hpp"
 
@@ -23,6 +24,8 @@ class Asked final : public HttpExchange {
   using HttpExchange::HttpExchange;
   Awaitable<std::string> read_text(std::size_t) override { throw Error("no body"); }
   Awaitable<void> read_into(std::span<std::byte>) override { throw Error("no body"); }
+  Awaitable<std::string> read_part(std::size_t) override { throw Error("no body"); }
+  void expect(std::uint64_t) override {}
   void on_client_gone(std::function<void()>) override {}
 };
 
@@ -255,6 +258,59 @@ TEST_F(GateTest, LimitsAnAddressThatHasNoKey) {
         << "of the same /64";
     EXPECT_EQ(admit(gate, {}, Access::kInfer, {}, "2001:db8:0:2::5"), pass);
   }
+}
+
+TEST_F(GateTest, SaysWhoseLimitsARequestCountsAgainst) {
+  const std::string key = create("shop");
+  Gate open(GateOptions{}), closed(with_keys());
+  for (const auto& [client, network] : std::map<std::string, std::string>{
+           {"10.0.0.1", "10.0.0.1"}, {"2001:db8:0:1::5", "2001:db8:0:1::"}}) {
+    EXPECT_EQ(admit(open, {}, Access::kInfer, {}, client), 200);
+    EXPECT_EQ(asked_->counts_for, network);
+    EXPECT_EQ(admit(closed, bearer(key), Access::kInfer, {}, client), 200);
+    EXPECT_EQ(asked_->counts_for, "shop");
+  }
+}
+
+/// The status that taking memory ends with.
+int take(ClientShares& shares, const std::string& client, std::uint64_t bytes,
+         std::uint64_t own = 0) {
+  try {
+    shares.take(client, bytes, own);
+    return 200;
+  } catch (const Refusal& e) {
+    EXPECT_EQ(e.retry_after_s(), 1);
+    return e.status();
+  }
+}
+
+TEST(ClientShares, HoldBackWhoTakesTooMuchBeforeOthers) {
+  ClientShares shares(100, 40);
+  EXPECT_EQ(take(shares, "a", 40), 200);
+  EXPECT_EQ(take(shares, "a", 1), 429);
+  EXPECT_EQ(take(shares, "b", 39), 200);
+  EXPECT_EQ(take(shares, "b", std::uint64_t{0} - 1), 429);
+  EXPECT_EQ(take(shares, "c", 22), 503);
+  EXPECT_EQ(take(shares, "c", std::uint64_t{0} - 1), 503);
+  EXPECT_EQ(take(shares, "c", 21), 200);
+  EXPECT_EQ(shares.taken_bytes(), 100u);
+  EXPECT_EQ(take(shares, "d", 0), 200);
+  EXPECT_EQ(shares.clients(), 3u);
+  for (const auto& [client, bytes] :
+       std::map<std::string, std::uint64_t>{{"a", 40}, {"b", 39}, {"c", 21}})
+    shares.give_back(client, bytes);
+  EXPECT_EQ(shares.taken_bytes(), 0u);
+  EXPECT_EQ(shares.clients(), 0u) << "clients that have nothing are forgotten";
+}
+
+TEST(ClientShares, LetOneLargeRequestThrough) {
+  ClientShares shares(100, 40);
+  EXPECT_EQ(take(shares, "a", 150), 200);
+  EXPECT_EQ(take(shares, "a", 50, 150), 200) << "the same request, with more";
+  EXPECT_EQ(take(shares, "a", 1), 429) << "another request";
+  EXPECT_EQ(take(shares, "b", 1), 503);
+  shares.give_back("a", 200);
+  EXPECT_EQ(take(shares, "b", 1), 200);
 }
 
 TEST_F(GateTest, RemembersNoMoreAddressesThanItMust) {

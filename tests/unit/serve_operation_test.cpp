@@ -54,9 +54,17 @@ TEST(HttpStats, CountsByRouteAndStatus) {
 TEST(OpenApi, ListsMethodsPlacesAndRights) {
   const std::vector<Route> routes = {
       {"GET", "/models/{model}/versions/{version}", Access::kInfer, "About a version", {}},
-      {"POST", "/models/{model}/versions/{version}", Access::kAdmin, "Changes it", {}},
+      {"POST",
+       "/models/{model}/versions/{version}",
+       Access::kAdmin,
+       "Changes it",
+       {},
+       {},
+       "RepositoryChange"},
+      {"POST", "/ask/{model}", Access::kInfer, "Asks it", {}, "PredictAnswer", "PredictRequest"},
       {"GET", "/", Access::kPublic, "The page", {}}};
-  const auto document = nlohmann::json::parse(openapi_document(routes, "1.2.3"));
+  const auto document = nlohmann::json::parse(openapi_document(
+      routes, "1.2.3", {{"small", {"x", Shape{2, 2}}}, {"large", {"x", Shape{100, 100}}}}));
   EXPECT_EQ(document["info"]["version"], "1.2.3");
   const auto& path = document["paths"]["/models/{model}/versions/{version}"];
   EXPECT_EQ(path["get"]["summary"], "About a version");
@@ -65,7 +73,15 @@ TEST(OpenApi, ListsMethodsPlacesAndRights) {
   EXPECT_EQ(path["get"]["parameters"][1]["required"], true);
   EXPECT_EQ(path["get"]["security"][0]["key"][0], "infer");
   EXPECT_EQ(path["post"]["security"][0]["key"][0], "admin");
-  EXPECT_TRUE(path["post"].contains("requestBody"));
+  EXPECT_FALSE(path["get"].contains("requestBody"));
+  EXPECT_EQ(path["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"],
+            "#/components/schemas/RepositoryChange");
+  const auto& ask = document["paths"]["/ask/{model}"]["post"];
+  const auto& body = ask["requestBody"]["content"];
+  EXPECT_TRUE(body.contains("image/png"));
+  EXPECT_EQ(body["application/json"]["examples"].size(), 1u) << "of short samples only";
+  EXPECT_EQ(body["application/json"]["examples"]["small"]["value"]["input"].dump(), "[0,0,0,0]");
+  EXPECT_TRUE(ask["responses"]["2XX"]["content"].contains("application/json"));
   EXPECT_EQ(document["paths"]["/"]["get"]["security"], nlohmann::json::array());
   EXPECT_NE(path["get"]["operationId"], path["post"]["operationId"]);
 }

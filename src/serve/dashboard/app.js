@@ -125,9 +125,12 @@ class Page {
     if (status.draining) this.say("Draining", "wait");
     else if (status.ready) this.say("Ready", "good");
     else this.say(status.ranks.up ? "Loading" : "Ranks are starting", "wait");
-    setText(byId("about"), `${location.host} · version ${status.version} · up ${duration(status.uptime_s)} · ` +
-      `${number(status.http.connections)} connections · ${bytes(status.memory.requests_used_bytes)} of ` +
-      `${bytes(status.memory.requests_bytes)} for requests in use`);
+    const about = [location.host, `version ${status.version}`, `up ${duration(status.uptime_s)}`];
+    // Keys that may only ask models are not told of the server itself.
+    if (status.http) about.push(`${number(status.http.connections)} connections`);
+    if (status.memory)
+      about.push(`${bytes(status.memory.requests_used_bytes)} of ${bytes(status.memory.requests_bytes)} for requests in use`);
+    setText(byId("about"), about.join(" · "));
     this.offerScopes();
     this.showTraffic();
     this.showModels();
@@ -183,7 +186,7 @@ class Page {
       return [
         { text: model.name, note: v.task },
         v.version,
-        { text: label, className: `pill ${kind}`, note: v.reason },
+        { text: label, className: `pill ${kind}`, note: v.reason ?? "" },
         traffic(model, v),
         recent ? number(recent.requests / recent.seconds) : "–",
         duration(quantile(latency, this.samples.newest.bounds, 0.5)),
@@ -191,14 +194,16 @@ class Page {
         recent?.batches ? number(meanRows(recent)) : "–",
         number(v.waiting_rows),
         { text: number(v.failed), className: v.failed > 0 ? "bad" : "" },
-        bytes(v.memory_bytes),
-        duration(v.load_s),
+        v.memory_bytes === undefined ? "–" : bytes(v.memory_bytes),
+        v.load_s === undefined ? "–" : duration(v.load_s),
       ];
     });
   }
 
   showRanks() {
-    const { restarts, up } = this.status.ranks;
+    const { restarts, up, list } = this.status.ranks;
+    byId("ranks").hidden = !list;
+    if (!list) return setText(byId("restarts"), up ? "All ranks are there" : "Ranks are missing");
     const times = `${restarts} time${restarts === 1 ? "" : "s"}`;
     setText(byId("restarts"), `${up ? "All ranks are there" : "Ranks are missing"} · started again ${times}`);
     this.ranks.show(this.samples.ranks(RATES_S), (rank) => String(rank.rank), (rank) => [

@@ -41,7 +41,7 @@ function reduced(status, at) {
       });
     }
   }
-  return { at, versions, ranks: status.ranks.list, failed: status.http.failed, bounds: status.latency_bounds_s };
+  return { at, versions, ranks: status.ranks.list ?? [], bounds: status.latency_bounds_s };
 }
 
 export class Samples {

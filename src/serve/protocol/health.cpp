@@ -11,7 +11,8 @@ std::vector<Route> health_routes(std::function<bool()> is_ready) {
              response.body =
                  is_ready() ? R"({"live":true,"ready":true})" : R"({"live":true,"ready":false})";
              co_return response;
-           }}};
+           },
+           "Health"}};
 }
 
 }  // namespace phalanx

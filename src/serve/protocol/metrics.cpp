@@ -49,6 +49,10 @@ constexpr VersionFamily kVersionFamilies[] = {
     {"phalanx_shadow_disagreed_total", "counter",
      "Requests whose largest output was another one in the answer of the shadow version.",
      [](const ServedVersion& v) { return number(v.stats.shadow_disagreed); }},
+};
+
+/// Of versions, for those who run the server.
+constexpr VersionFamily kOperatorFamilies[] = {
     {"phalanx_model_load_seconds", "gauge", "Time that the slowest rank took to load the version.",
      [](const ServedVersion& v) { return v.load_seconds; }},
     {"phalanx_model_memory_bytes", "gauge", "Memory of the version on every rank.",
@@ -111,7 +115,7 @@ std::string_view triton_reason(int status) {
 
 class Page {
  public:
-  /// Models that the client's key may not see are left out.
+  /// Models that the client's key may not see are left out, and the server's inside if the key may only ask models.
   Page(const OperationView& view, const HttpExchange& exchange) : view_(view), exchange_(exchange) {
     for (const auto& [name, entry] : view.registry.models())
       for (const auto& [number, served] : entry.versions)
@@ -122,9 +126,16 @@ class Page {
   }
 
   std::string write(bool triton_names) {
-    server();
-    http();
-    ranks();
+    single("phalanx_ready", "gauge", "Whether the ranks are there, with all models.",
+           view_.is_ready() ? 1 : 0);
+    single("phalanx_ranks_up", "gauge", "Whether all ranks are there.",
+           view_.group.is_up() ? 1 : 0);
+    if (exchange_.may_operate()) {
+      server();
+      http();
+      ranks();
+      for (const VersionFamily& family : kOperatorFamilies) versions(family);
+    }
     for (const VersionFamily& family : kVersionFamilies) versions(family);
     requests();
     states();
@@ -153,8 +164,6 @@ class Page {
               1);
     single("phalanx_start_time_seconds", "gauge", "When the server was started, since 1970.",
            std::chrono::duration<double>(view_.started.time_since_epoch()).count());
-    single("phalanx_ready", "gauge", "Whether the ranks are there, with all models.",
-           view_.is_ready() ? 1 : 0);
     single("phalanx_process_resident_bytes", "gauge", "Memory of the front end's process.",
            number(usage.resident_bytes));
     single("phalanx_process_cpu_seconds_total", "counter", "CPU time of the front end's process.",
@@ -188,8 +197,6 @@ class Page {
   }
 
   void ranks() {
-    single("phalanx_ranks_up", "gauge", "Whether all ranks are there.",
-           view_.group.is_up() ? 1 : 0);
     single("phalanx_rank_restarts_total", "counter", "How often the ranks were started again.",
            number(view_.group.restarts()));
     const auto& ranks = view_.group.ranks();

@@ -66,17 +66,10 @@ class Infer {
     if (size == 0) {
       request_ = infer_request_of_raw(length, schema_);
     } else {
-      // Memory is taken as bytes arrive, whatever length was promised.
-      constexpr std::size_t kPiece = std::size_t{256} << 10;
-      std::string json;
-      while (json.size() < size) {
-        const std::size_t had = json.size();
-        json.resize(std::min(size, had + kPiece));
-        const auto piece = std::as_writable_bytes(std::span(json)).subspan(had);
-        co_await exchange_.read_into(piece);
-      }
+      const std::string json = co_await exchange_.read_part(size);
       co_await parse(json, length - size);
     }
+    if (request_.is_raw) exchange_.expect(input_bytes(request_, schema_));
     allocate();
     if (!request_.is_raw) co_return;
     const std::span<std::byte> rows(input_->data(), input_bytes(request_, schema_));
@@ -163,9 +156,10 @@ std::vector<Route> open_inference_infer_routes(InferenceService& service,
     return handle(service, exchange, values, most_body_bytes);
   };
   return {{"POST", "/v2/models/{model}/infer", Access::kInfer,
-           "Open Inference Protocol: answers tensors, as JSON or binary", call},
+           "Open Inference Protocol: answers tensors, as JSON or binary", call, "InferAnswer",
+           "InferRequest"},
           {"POST", "/v2/models/{model}/versions/{version}/infer", Access::kInfer,
-           "The same by a version or an alias", call}};
+           "The same by a version or an alias", call, "InferAnswer", "InferRequest"}};
 }
 
 }  // namespace phalanx

@@ -98,40 +98,45 @@ std::vector<Route> open_inference_model_routes(InferenceService& service,
                                                std::function<bool()> is_ready) {
   const Registry& registry = service.registry();
   std::vector<Route> routes;
-  const auto add = [&routes](const char* pattern, Access access, const char* summary, auto answer) {
-    routes.push_back({"GET", pattern, access, summary, at_once(std::move(answer))});
+  const auto add = [&routes](const char* pattern, Access access, const char* summary,
+                             const char* schema, auto answer) {
+    routes.push_back({"GET", pattern, access, summary, at_once(std::move(answer)), schema});
   };
   // By the model's own version, and by one that the path names.
-  const auto add_both = [&add](const std::string& what, const char* summary, auto answer) {
+  const auto add_both = [&add](const std::string& what, const char* summary, const char* schema,
+                               auto answer) {
     for (const char* path : {"/v2/models/{model}", "/v2/models/{model}/versions/{version}"})
-      add((path + what).c_str(), Access::kInfer, summary, answer);
+      add((path + what).c_str(), Access::kInfer, summary, schema, answer);
   };
-  add("/v2/health/live", Access::kPublic, "Whether the server lives",
+  add("/v2/health/live", Access::kPublic, "Whether the server lives", "Live",
       [](const RouteValues&) { return json_response(R"({"live":true})"); });
-  add("/v2/health/ready", Access::kPublic, "Whether the server and its models are ready",
+  add("/v2/health/ready", Access::kPublic, "Whether the server and its models are ready", "Ready",
       [is_ready = std::move(is_ready)](const RouteValues&) {
         const bool ready = is_ready();
         HttpResponse response = json_response(ready ? R"({"ready":true})" : R"({"ready":false})");
         response.status = ready ? 200 : 400;
         return response;
       });
-  add("/v2", Access::kInfer, "Name, version and extensions of the server",
+  add("/v2", Access::kInfer, "Name, version and extensions of the server", "ServerMetadata",
       [](const RouteValues&) { return json_response(server_metadata_json()); });
   routes.push_back(
       {"GET", "/v2/models/stats", Access::kInfer, "Statistics of all models",
        [&registry](HttpExchange& exchange, const RouteValues&) -> Awaitable<HttpResponse> {
          co_return stats_of_all(registry, exchange);
-       }});
-  add_both("", "Inputs and outputs of a model", [&registry](const RouteValues& values) {
-    const Found found = find_version(registry, values);
-    return json_response(model_metadata_json(found.entry, *found.version));
-  });
-  add_both("/ready", "Whether a model is ready",
+       },
+       "ModelStatistics"});
+  add_both("", "Inputs and outputs of a model", "ModelMetadata",
+           [&registry](const RouteValues& values) {
+             const Found found = find_version(registry, values);
+             return json_response(model_metadata_json(found.entry, *found.version));
+           });
+  add_both("/ready", "Whether a model is ready", "ModelReady",
            [&registry](const RouteValues& values) { return model_ready(registry, values); });
-  add_both("/config", "How a model is served", [&registry](const RouteValues& values) {
-    return json_response(model_config_json(*find_version(registry, values).version));
-  });
-  add_both("/stats", "Statistics of a model",
+  add_both("/config", "How a model is served", "ModelConfig",
+           [&registry](const RouteValues& values) {
+             return json_response(model_config_json(*find_version(registry, values).version));
+           });
+  add_both("/stats", "Statistics of a model", "ModelStatistics",
            [&registry](const RouteValues& values) { return stats_of(registry, values); });
   return routes;
 }

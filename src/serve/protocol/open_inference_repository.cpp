@@ -154,17 +154,26 @@ Awaitable<HttpResponse> unload(InferenceService& service, HttpExchange& exchange
 std::vector<Route> open_inference_repository_routes(InferenceService& service) {
   return {
       {"POST", "/v2/repository/index", Access::kAdmin, "Models, their versions and states",
-       [&service](HttpExchange& exchange, const RouteValues&) { return index(service, exchange); }},
-      {"POST", "/v2/repository/models/{model}/load", Access::kAdmin,
+       [&service](HttpExchange& exchange, const RouteValues&) { return index(service, exchange); },
+       "RepositoryIndex", "RepositoryIndexRequest"},
+      {"POST",
+       "/v2/repository/models/{model}/load",
+       Access::kAdmin,
        "Serves what the model's folder holds now",
        [&service](HttpExchange& exchange, const RouteValues& values) {
          return load(service, exchange, values);
-       }},
-      {"POST", "/v2/repository/models/{model}/unload", Access::kAdmin,
+       },
+       {},
+       "RepositoryChange"},
+      {"POST",
+       "/v2/repository/models/{model}/unload",
+       Access::kAdmin,
        "Takes a model off the ranks",
        [&service](HttpExchange& exchange, const RouteValues& values) {
          return unload(service, exchange, values);
-       }}};
+       },
+       {},
+       "RepositoryChange"}};
 }
 
 }  // namespace phalanx

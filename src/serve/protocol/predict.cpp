@@ -109,9 +109,10 @@ std::vector<Route> predict_routes(InferenceService& service) {
     return predict.handle(exchange, values);
   };
   return {{"POST", "/predict/{model}", Access::kInfer,
-           "Answers one sample or a list, as JSON, or a JPEG or PNG file", handle},
+           "Answers one sample or a list, as JSON, or a JPEG or PNG file", handle, "PredictAnswer",
+           "PredictRequest"},
           {"POST", "/predict/{model}/{version}", Access::kInfer,
-           "The same by a version or an alias", handle}};
+           "The same by a version or an alias", handle, "PredictAnswer", "PredictRequest"}};
 }
 
 }  // namespace phalanx

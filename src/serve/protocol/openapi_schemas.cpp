@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/protocol/openapi_schemas.hpp"
+
+namespace phalanx {
+namespace {
+
+// In pieces: a literal may be no longer than 64 KiB anywhere.
+// clang-format off
+constexpr std::string_view kSchemas = R"json({
+  "Error": {"type": "object", "required": ["error"], "additionalProperties": false,
+    "properties": {"error": {"type": "string"}}},
+  "Health": {"type": "object", "required": ["live", "ready"], "additionalProperties": false,
+    "properties": {"live": {"const": true}, "ready": {"type": "boolean"}}},
+  "Live": {"type": "object", "required": ["live"], "additionalProperties": false, "properties": {"live": {"const": true}}},
+  "Ready": {"type": "object", "required": ["ready"], "additionalProperties": false,
+    "properties": {"ready": {"type": "boolean"}}},
+
+  "Numbers": {"description": "Numbers, nested as the input of the model or flat",
+    "type": "array", "items": {"anyOf": [{"type": "number"}, {"$ref": "#/components/schemas/Numbers"}]}},
+  "PredictRequest": {"description": "One of the members; others are ignored", "type": "object",
+    "properties": {
+      "input": {"description": "One sample, or a list of samples", "$ref": "#/components/schemas/Numbers"},
+      "inputs": {"description": "The same", "$ref": "#/components/schemas/Numbers"},
+      "image": {"description": "A JPEG or PNG file in base64, also as a data URL", "type": "string"},
+      "images": {"description": "A list of them", "type": "array", "minItems": 1, "items": {"type": "string"}}},
+    "oneOf": [{"required": ["input"]}, {"required": ["inputs"]}, {"required": ["image"]}, {"required": ["images"]}]},
+  "Prediction": {"type": "object", "required": ["output"],
+    "properties": {
+      "output": {"type": "array", "items": {"type": "number"}},
+      "class": {"description": "Of classifiers: the most probable", "type": "string"},
+      "class_index": {"type": "integer", "minimum": 0},
+      "probabilities": {"description": "Of classifiers, by name", "type": "object",
+        "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}},
+      "answer": {"description": "Of binary targets", "type": "array", "items": {"enum": [0, 1]}}},
+    "dependentRequired": {"class": ["class_index", "probabilities"], "class_index": ["class"], "probabilities": ["class"]}},
+  "PredictAnswer": {"type": "object", "required": ["model", "version"],
+    "properties": {
+      "model": {"type": "string"}, "version": {"type": "string"},
+      "predictions": {"description": "If a list was asked for",
+        "type": "array", "items": {"$ref": "#/components/schemas/Prediction", "unevaluatedProperties": false}}},
+    "oneOf": [{"required": ["predictions"]}, {"$ref": "#/components/schemas/Prediction"}],
+    "unevaluatedProperties": false},
+
+  "Parameters": {"type": "object",
+    "additionalProperties": {"type": ["string", "number", "boolean"]}},
+  "InferRequest": {"type": "object", "required": ["inputs"],
+    "properties": {
+      "id": {"type": "string", "maxLength": 1024},
+      "inputs": {"type": "array", "minItems": 1, "maxItems": 1, "items": {"$ref": "#/components/schemas/InferInput"}},
+      "outputs": {"type": "array", "maxItems": 1, "items": {"type": "object", "required": ["name"],
+        "properties": {"name": {"type": "string"}, "parameters": {"allOf": [{"$ref": "#/components/schemas/Parameters"}],
+          "properties": {"binary_data": {"type": "boolean"}, "classification": {"type": "integer", "minimum": 0}}}}}},
+      "parameters": {"allOf": [{"$ref": "#/components/schemas/Parameters"}], "properties": {
+        "binary_data_output": {"type": "boolean"}, "priority": {"type": "integer", "minimum": 0},
+        "timeout": {"description": "Microseconds", "type": "integer", "minimum": 0}}}}},
+  "InferInput": {"type": "object", "required": ["name", "shape", "datatype"],
+    "properties": {
+      "name": {"type": "string"},
+      "shape": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}},
+      "datatype": {"enum": ["FP32", "UINT8"]},
+      "data": {"$ref": "#/components/schemas/Numbers"},
+      "parameters": {"type": "object", "properties": {
+        "binary_data_size": {"description": "Bytes of the tensor behind the JSON", "type": "integer", "minimum": 0}}}}},
+  "InferAnswer": {"type": "object", "required": ["model_name", "model_version", "outputs"], "additionalProperties": false,
+    "properties": {
+      "id": {"type": "string"}, "model_name": {"type": "string"}, "model_version": {"type": "string"},
+      "outputs": {"type": "array", "minItems": 1, "maxItems": 1, "items": {
+        "type": "object", "required": ["name", "datatype", "shape"], "additionalProperties": false,
+        "properties": {
+          "name": {"type": "string"}, "datatype": {"enum": ["FP32", "BYTES"]},
+          "shape": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer", "minimum": 1}},
+          "data": {"type": "array", "items": {"type": ["number", "string"]}},
+          "parameters": {"type": "object", "required": ["binary_data_size"], "additionalProperties": false,
+            "properties": {"binary_data_size": {"type": "integer", "minimum": 0}}}},
+        "oneOf": [{"required": ["data"]}, {"required": ["parameters"]}]}}}},
+
+  "ServerMetadata": {"type": "object", "required": ["name", "version", "extensions"], "additionalProperties": false,
+    "properties": {"name": {"type": "string"}, "version": {"type": "string"},
+      "extensions": {"type": "array", "items": {"type": "string"}}}},
+  "TensorMetadata": {"type": "object", "required": ["name", "datatype", "shape"], "additionalProperties": false,
+    "properties": {"name": {"type": "string"}, "datatype": {"const": "FP32"},
+      "shape": {"description": "The axis of samples is -1", "type": "array", "items": {"type": "integer", "minimum": -1}}}},
+  "ModelMetadata": {"type": "object", "required": ["name", "versions", "platform", "inputs", "outputs"],
+    "additionalProperties": false,
+    "properties": {"name": {"type": "string"}, "versions": {"type": "array", "items": {"type": "string"}},
+      "platform": {"const": "phalanx"},
+      "inputs": {"type": "array", "items": {"$ref": "#/components/schemas/TensorMetadata"}},
+      "outputs": {"type": "array", "items": {"$ref": "#/components/schemas/TensorMetadata"}}}},
+  "ModelReady": {"type": "object", "required": ["name", "ready"], "additionalProperties": false,
+    "properties": {"name": {"type": "string"}, "ready": {"const": true}}},
+  "TensorConfig": {"type": "object", "required": ["name", "data_type", "dims"], "additionalProperties": false,
+    "properties": {"name": {"type": "string"}, "data_type": {"const": "TYPE_FP32"},
+      "dims": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+      "format": {"enum": ["FORMAT_NCHW", "FORMAT_NONE"]}}},
+  "ModelConfig": {"type": "object", "additionalProperties": false,
+    "required": ["name", "platform", "backend", "version_policy", "max_batch_size", "input", "output", "dynamic_batching",
+                 "parameters", "model_transaction_policy"],
+    "properties": {
+      "name": {"type": "string"}, "platform": {"const": "phalanx"}, "backend": {"const": "phalanx"},
+      "version_policy": {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": false,
+        "properties": {"all": {"type": "object"}, "latest": {"type": "object"}, "specific": {"type": "object"}}},
+      "max_batch_size": {"type": "integer", "minimum": 1},
+      "input": {"type": "array", "items": {"$ref": "#/components/schemas/TensorConfig"}},
+      "output": {"type": "array", "items": {"$ref": "#/components/schemas/TensorConfig"}},
+      "dynamic_batching": {"type": "object", "additionalProperties": false,
+        "properties": {
+          "preferred_batch_size": {"type": "array", "items": {"type": "integer"}},
+          "max_queue_delay_microseconds": {"type": "integer", "minimum": 0}, "preserve_ordering": {"const": false},
+          "priority_levels": {"type": "integer"}, "default_priority_level": {"type": "integer"},
+          "default_queue_policy": {"type": "object"}}},
+      "parameters": {"type": "object", "additionalProperties": {"type": "object", "required": ["string_value"],
+        "additionalProperties": false, "properties": {"string_value": {"type": "string"}}}},
+      "model_transaction_policy": {"type": "object"}}},
+
+  "CountAndTime": {"type": "object", "required": ["count", "ns"], "additionalProperties": false,
+    "properties": {"count": {"type": "integer", "minimum": 0}, "ns": {"type": "integer", "minimum": 0}}},
+  "ModelStatistics": {"type": "object", "required": ["model_stats"], "additionalProperties": false,
+    "properties": {"model_stats": {"type": "array", "items": {"type": "object", "additionalProperties": false,
+      "required": ["name", "version", "last_inference", "inference_count", "execution_count", "inference_stats",
+                   "response_stats", "batch_stats", "memory_usage"],
+      "properties": {
+        "name": {"type": "string"}, "version": {"type": "string"},
+        "last_inference": {"description": "Milliseconds since 1970", "type": "integer"},
+        "inference_count": {"type": "integer", "minimum": 0}, "execution_count": {"type": "integer", "minimum": 0},
+        "inference_stats": {"type": "object",
+          "required": ["success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit",
+                       "cache_miss"],
+          "additionalProperties": {"$ref": "#/components/schemas/CountAndTime"}},
+        "response_stats": {"type": "object"},
+        "batch_stats": {"type": "array", "items": {"type": "object", "additionalProperties": false,
+          "required": ["batch_size", "compute_input", "compute_infer", "compute_output"],
+          "properties": {"batch_size": {"type": "integer", "minimum": 1},
+            "compute_input": {"$ref": "#/components/schemas/CountAndTime"},
+            "compute_infer": {"$ref": "#/components/schemas/CountAndTime"},
+            "compute_output": {"$ref": "#/components/schemas/CountAndTime"}}}},
+        "memory_usage": {"type": "array", "items": {"type": "object", "required": ["type", "id", "byte_size"],
+          "additionalProperties": false, "properties": {"type": {"enum": ["CPU", "GPU"]}, "id": {"type": "integer"},
+            "byte_size": {"type": "integer", "minimum": 0}}}}}}}}},
+
+  "RepositoryIndexRequest": {"type": "object", "properties": {"ready": {"type": "boolean"}}},
+  "RepositoryIndex": {"type": "array", "items": {"type": "object", "required": ["name"], "additionalProperties": false,
+    "properties": {"name": {"type": "string"}, "version": {"type": "string"},
+      "state": {"enum": ["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]}, "reason": {"type": "string"}},
+    "dependentRequired": {"version": ["state", "reason"], "state": ["version"]}}},
+  "RepositoryChange": {"description": "May be absent; of parameters, `config` and `file:...` are refused", "type": "object",
+    "properties": {"parameters": {"type": "object"}}},
+
+  "Status": {"type": "object", "additionalProperties": false,
+    "required": ["version", "ready", "draining", "time_s", "uptime_s", "ranks", "latency_bounds_s", "models"],
+    "properties": {
+      "version": {"type": "string"}, "ready": {"type": "boolean"}, "draining": {"type": "boolean"},
+      "time_s": {"type": "number"}, "uptime_s": {"type": "number", "minimum": 0},
+      "latency_bounds_s": {"type": "array", "items": {"type": "number"}},
+      "cpu_s": {"description": "As http and memory: not for keys with infer", "type": "number"},
+      "http": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0},
+        "required": ["connections", "in_progress", "requests", "refused", "failed", "received_bytes", "sent_bytes"]},
+      "memory": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0},
+        "required": ["requests_used_bytes", "requests_bytes", "resident_bytes"]},
+      "ranks": {"type": "object", "required": ["up"], "additionalProperties": false,
+        "properties": {"up": {"type": "boolean"}, "restarts": {"type": "integer", "minimum": 0},
+          "list": {"type": "array", "items": {"$ref": "#/components/schemas/RankStatus"}}}},
+      "models": {"type": "array", "items": {"type": "object", "additionalProperties": false,
+        "required": ["name", "aliases", "shadow_version", "versions"],
+        "properties": {"name": {"type": "string"}, "shadow_version": {"type": "string"},
+          "aliases": {"type": "array", "items": {"type": "object", "required": ["name", "version", "percent"],
+            "additionalProperties": false, "properties": {"name": {"type": "string"}, "version": {"type": "string"},
+              "percent": {"type": "integer", "minimum": 0, "maximum": 100}}}},
+          "versions": {"type": "array", "items": {"$ref": "#/components/schemas/VersionStatus"}}}}}}},
+  "RankStatus": {"type": "object", "additionalProperties": false,
+    "required": ["rank", "node", "host", "device", "up", "outstanding", "batches", "rows", "busy_s"],
+    "properties": {"rank": {"type": "integer"}, "node": {"type": "integer"}, "host": {"type": "string"},
+      "device": {"type": "string"}, "up": {"type": "boolean"}, "outstanding": {"type": "integer", "minimum": 0},
+      "batches": {"type": "integer", "minimum": 0}, "rows": {"type": "integer", "minimum": 0},
+      "busy_s": {"type": "number", "minimum": 0}}},
+  "VersionStatus": {"type": "object", "additionalProperties": false,
+    "required": ["version", "state", "task", "input", "outputs", "is_image", "max_batch_size", "waiting_rows", "running_rows",
+                 "requests", "failed", "cancelled", "by_status", "rows", "batches", "batch_rows", "queue_s", "input_s",
+                 "infer_s", "output_s", "shadowed", "shadow_disagreed", "latency"],
+    "properties": {
+      "version": {"type": "string"}, "state": {"enum": ["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]},
+      "reason": {"description": "As load_s and memory_bytes: not for keys with infer", "type": "string"},
+      "load_s": {"type": "number", "minimum": 0}, "memory_bytes": {"type": "integer", "minimum": 0},
+      "task": {"enum": ["classification", "binary", "regression"]},
+      "input": {"type": "array", "items": {"type": "integer", "minimum": 1}}, "outputs": {"type": "integer", "minimum": 1},
+      "is_image": {"type": "boolean"}, "max_batch_size": {"type": "integer", "minimum": 1},
+      "waiting_rows": {"type": "integer", "minimum": 0}, "running_rows": {"type": "integer", "minimum": 0},
+      "requests": {"type": "integer", "minimum": 0}, "failed": {"type": "integer", "minimum": 0},
+      "cancelled": {"type": "integer", "minimum": 0}, "rows": {"type": "integer", "minimum": 0},
+      "batches": {"type": "integer", "minimum": 0},
+      "by_status": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
+      "batch_rows": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
+      "queue_s": {"type": "number", "minimum": 0}, "input_s": {"type": "number", "minimum": 0},
+      "infer_s": {"type": "number", "minimum": 0}, "output_s": {"type": "number", "minimum": 0},
+      "shadowed": {"type": "integer", "minimum": 0}, "shadow_disagreed": {"type": "integer", "minimum": 0},
+      "latency": {"type": "object", "required": ["counts", "sum_s"], "additionalProperties": false,
+        "properties": {"counts": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+          "sum_s": {"type": "number", "minimum": 0}}}}},
+
+  "OpenApi": {"type": "object", "required": ["openapi", "info", "paths"]}
+})json";
+// clang-format on
+
+}  // namespace
+
+std::string_view openapi_schemas() noexcept { return kSchemas; }
+
+}  // namespace phalanx

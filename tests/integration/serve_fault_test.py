@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ranks, launchers and clients that go away, and strangers that come, at bad moments."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import time
+
+from attacking import MIB, Raw, head, resident, table_server
+from serve_test import samples, trained
+from serving import Server, publish
+from support import children, is_alive, run_tests, wait_until
+
+
+def front_name(server):
+    """Of the socket at which ranks of this host find the front end."""
+    with open(f"/proc/{server.rank_pids()[0]}/environ", "rb") as file:
+        variables = dict(entry.split(b"=", 1) for entry in file.read().split(b"\0") if b"=" in entry)
+    return variables[b"PHALANX_FRONT_ADDRESS"].split(b",")[0]
+
+
+def is_mpirun(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read().split(b"\0")[0].endswith(b"mpirun")
+
+
+def test_a_server_that_is_told_twice_ends_cleanly_with_requests_in_progress(t):
+    checkpoint, data = trained(t)
+    publish(t, checkpoint)
+    with Server(t) as server:
+        # One waits for a rank that hangs; of the others the tensors, which have their places, are still to come.
+        os.kill(server.rank_pids()[0], signal.SIGSTOP)
+        body = json.dumps({"input": samples(data)[0]})
+        text = json.dumps({"inputs": [{"name": "input", "shape": [64, 1, 8, 8], "datatype": "FP32",
+                                       "parameters": {"binary_data_size": 16384}}]})
+        declared = head(f"Content-Length: {len(text) + 16384}", f"Inference-Header-Content-Length: {len(text)}",
+                        request="POST /v2/models/model/infer HTTP/1.1") + text
+        waiting = [Raw(server).send(head(f"Content-Length: {len(body)}"), body) for _ in range(8)]
+        waiting += [Raw(server).send(declared) for _ in range(8)]
+        wait_until(lambda: b"\nphalanx_http_requests_in_progress 17\n" in server.get("/metrics")[1], 5, "all are in progress")
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(2.3)
+        assert server.process.poll() is None, "it waits for the requests"
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(10) == 0, server.process.returncode
+        for raw in waiting:
+            assert raw.answer()[0] == 0
+
+
+def test_strangers_take_little_memory_and_do_not_keep_ranks_away(t):
+    with table_server(t, ranks=2) as (server, sample):
+        name = b"\0" + front_name(server)
+        before = resident(server)
+        strangers = []
+        for k in range(1100):
+            stranger = socket.socket(socket.AF_UNIX)
+            stranger.settimeout(5)
+            stranger.connect(name)
+            # A header that promises a gigabyte, of some kind.
+            try:
+                stranger.sendall(struct.pack("<IIQ", k % 8, 0, 1 << 30) + b"{" if k < 64 else b"")
+            except BrokenPipeError:
+                pass
+            strangers.append(stranger)
+        assert server.post("/predict/model", {"input": sample})[0] == 200
+        grown = resident(server) - before
+        assert grown < 160 * MIB, f"strangers took {grown / MIB:.0f} MiB"
+        os.kill(server.rank_pids()[0], signal.SIGKILL)
+        wait_until(lambda: not server.is_ready(), 5, "the rank is missed")
+        server.wait_ready()
+        assert server.post("/predict/model", {"input": sample})[0] == 200
+        for stranger in strangers:
+            stranger.close()
+
+
+def test_ranks_whose_launcher_is_gone_are_ended(t):
+    """A rank that goes on later would write an answer where another request's is by then."""
+    with table_server(t, ranks=2) as (server, sample):
+        ranks = server.rank_pids()
+        launcher = next(pid for pid in children(server.process.pid) if is_mpirun(pid))
+        for rank in ranks:
+            os.kill(rank, signal.SIGSTOP)
+        os.kill(launcher, signal.SIGKILL)
+        wait_until(lambda: not server.is_ready(), 5, "the ranks are missed")
+        server.wait_ready()
+        assert not set(server.rank_pids()) & set(ranks)
+        wait_until(lambda: not any(is_alive(pid) for pid in ranks), 5, "the old ranks are gone")
+        assert server.post("/predict/model", {"input": sample})[0] == 200
+
+
+def test_a_model_that_is_taken_off_while_it_is_loaded_again_takes_no_memory(t):
+    data = t.table(rows=300, kind="classification", name="classification")
+    config = t.config(f"model = mlp\nhidden = 3000 3000\nbatch-size = 16\ndata = {data}\n")
+    t.run("train", config, "--output", t.path("run"), "--max-steps", 1)
+    publish(t, t.newest("run"))
+    with Server(t) as server:
+
+        def memory():
+            with open(f"/proc/{server.rank_pids()[0]}/status", encoding="utf-8") as file:
+                return int(re.search(r"VmRSS:\s+(\d+) kB", file.read()).group(1)) * 1024
+
+        def state():
+            return [v.get("state") for v in server.post("/v2/repository/index")[1]]
+
+        loaded, hits = memory(), 0
+        for _ in range(5):
+            os.kill(server.rank_pids()[0], signal.SIGKILL)
+            wait_until(lambda: state() != ["READY"], 5, "the rank is missed")
+            wait_until(lambda: state() != ["UNAVAILABLE"], 20, "the model is loaded again")
+            was = state()
+            assert server.post("/v2/repository/models/model/unload")[0] == 200
+            time.sleep(1.5)
+            assert state() == [None], state()
+            grown = memory()
+            assert grown < loaded - 20 * MIB, f"{was}: the rank has {grown / MIB:.0f} MiB, with the model {loaded / MIB:.0f}"
+            hits += was == ["LOADING"]
+            assert server.post("/v2/repository/models/model/load")[0] == 200 and state() == ["READY"]
+        assert hits > 0, "it was never taken off in time"
+
+
+def test_tls_clients_that_leave_take_their_requests_with_them(t):
+    certificate, key = t.path("cert.pem"), t.path("key.pem")
+    make = ("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split()
+            + ["-keyout", key, "-out", certificate])
+    subprocess.run(make, capture_output=True, timeout=30, check=True)
+    checkpoint, data = trained(t, "classification")
+    publish(t, checkpoint)
+    context = ssl.create_default_context(cafile=certificate)
+    body = json.dumps({"input": samples(data)[0]})
+
+    def ask(request, body=""):
+        plain = socket.create_connection(("127.0.0.1", server.port), 10)
+        wrapped = context.wrap_socket(plain, server_hostname="localhost")
+        wrapped.sendall((head(f"Content-Length: {len(body)}", request=request) + body).encode())
+        return wrapped
+
+    def cancelled():
+        with ask("GET /status HTTP/1.1") as connection:
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            models = json.loads(response.read())["models"]
+            return sum(v["cancelled"] for m in models for v in m["versions"])
+
+    def is_answered():
+        with ask("POST /predict/model HTTP/1.1", body) as connection:
+            return connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+    with Server(t, "--certificate", certificate, "--key", key, ready=False) as server:
+        wait_until(is_answered, 40, "the server is ready")
+        rank = server.rank_pids()[0]
+        os.kill(rank, signal.SIGSTOP)
+        connections = [ask("POST /predict/model HTTP/1.1", body) for _ in range(4)]
+        time.sleep(0.5)
+        connections[0].close()  # without saying so
+        for connection in connections[1:3]:
+            connection.settimeout(0.2)
+            try:
+                connection.unwrap()  # the end of TLS, which is no end of the connection, comes first
+            except OSError:
+                pass
+            connection.close()
+        wait_until(lambda: cancelled() == 3, 5, "three have gone")
+        os.kill(rank, signal.SIGCONT)
+        assert connections[3].recv(65536).startswith(b"HTTP/1.1 200")
+
+
+if __name__ == "__main__":
+    run_tests(globals())
