@@ -58,8 +58,8 @@ class Gather {
   /// Of the weights in the kernel's own order. They begin as zeros, of which `pack` leaves some.
   std::size_t packed_bytes() const noexcept;
   void pack(const float* w, void* packed, BackendStream& stream) const;
-  /// `bias` may be null.
-  void run(const void* source, const void* packed, const float* bias, void* target,
+  /// `bias` may be null; `relu` is applied to the target.
+  void run(const void* source, const void* packed, const float* bias, bool relu, void* target,
            BackendStream& stream) const;
 
  private:

@@ -69,6 +69,10 @@ __global__ void __launch_bounds__(kThreads) conv_direct_kernel(DirectOperands p)
 #pragma unroll
     for (int e = 0; e < kRun; ++e) sums[e] += p.bias[channel + e];
   }
+  if (p.relu) {
+#pragma unroll
+    for (int e = 0; e < kRun; ++e) sums[e] = sums[e] < 0.0f ? 0.0f : sums[e];  // NaN stays
+  }
   store(sums, static_cast<T*>(p.target) + image * p.to.image_stride + y * p.to.row_stride +
                   x * p.to.pixel_stride + channel_offset(p.to, channel));
 }
@@ -143,9 +147,9 @@ void launch_direct(const char* name, bool is_backward, const DirectOperands& p,
 }  // namespace
 
 void run_direct(const ConvShape& s, bool is_backward, const void* source, const void* packed,
-                const float* bias, void* target, BackendStream& stream) {
+                const float* bias, bool relu, void* target, BackendStream& stream) {
   const ConvImage& to = is_backward ? s.x : s.y;
-  const DirectOperands p{operands_of(s, is_backward, source, packed, bias, target),
+  const DirectOperands p{operands_of(s, is_backward, source, packed, bias, relu, target),
                          Divider(static_cast<std::uint32_t>(to.width)),
                          Divider(static_cast<std::uint32_t>(to.height)),
                          s.images * to.height * to.width};

@@ -24,6 +24,7 @@ inline constexpr int kLeastColumns = 64;
 struct ConvOperands {
   const void *source, *packed;
   const float* bias;
+  bool relu;
   void* target;
   ConvImage from, to;
   ConvAxis h, w;
@@ -37,10 +38,12 @@ inline int columns_of(const ConvShape& s, bool is_backward) noexcept {
   return is_backward ? s.c_of_group() : s.o_of_group();
 }
 inline ConvOperands operands_of(const ConvShape& s, bool is_backward, const void* source,
-                                const void* packed, const float* bias, void* target) noexcept {
+                                const void* packed, const float* bias, bool relu,
+                                void* target) noexcept {
   return {.source = source,
           .packed = packed,
           .bias = bias,
+          .relu = relu,
           .target = target,
           .from = is_backward ? s.y : s.x,
           .to = is_backward ? s.x : s.y,
@@ -55,7 +58,7 @@ void pack_direct(const ConvShape& shape, bool is_backward, const float* w, void*
                  BackendStream& stream);
 /// y from x, or dx from dy, each element by a sum of its own.
 void run_direct(const ConvShape& shape, bool is_backward, const void* source, const void* packed,
-                const float* bias, void* target, BackendStream& stream);
+                const float* bias, bool relu, void* target, BackendStream& stream);
 
 /// Weights for dx: for each phase, group and channel of x a row of `pitch` elements, [cells of the phase][O/G].
 void pack_phases(const ConvShape& shape, const float* w, void* packed, int pitch,

@@ -239,8 +239,8 @@ __global__ void __launch_bounds__(Tile::kThreads, kBlocks<Math, Tile>)
 #pragma unroll
     for (int i = 0; i < count; ++i) {
       const bool has_bias = p.bias != nullptr && column0 + column + i < p.columns;
-      pack.v[i] =
-          from_f32<T>(has_bias ? values[i] + p.bias[first_channel + column + i] : values[i]);
+      const float sum = has_bias ? values[i] + p.bias[first_channel + column + i] : values[i];
+      pack.v[i] = from_f32<T>(p.relu && sum < 0.0f ? 0.0f : sum);  // NaN stays
     }
     *reinterpret_cast<Pack<T, count>*>(results + row * Memory::kPitch + column) = pack;
   });
@@ -336,16 +336,16 @@ void Gather::pack(const float* w, void* packed, BackendStream& stream) const {
     pack_phases(shape_, w, packed, packed_depth(shape_, direction_), stream);
 }
 
-void Gather::run(const void* source, const void* packed, const float* bias, void* target,
+void Gather::run(const void* source, const void* packed, const float* bias, bool relu, void* target,
                  BackendStream& stream) const {
   const bool is_forward = direction_ == Direction::kForward;
   const ConvShape& s = shape_;
   if (is_direct_) {
-    run_direct(s, !is_forward, source, packed, bias, target, stream);
+    run_direct(s, !is_forward, source, packed, bias, relu, target, stream);
     return;
   }
-  const GatherOperands p{operands_of(s, !is_forward, source, packed, bias, target), !is_forward,
-                         s.images, s.group, packed_depth(s, direction_)};
+  const GatherOperands p{operands_of(s, !is_forward, source, packed, bias, relu, target),
+                         !is_forward, s.images, s.group, packed_depth(s, direction_)};
   // Of the first phase, which has most.
   const std::int64_t pixels = is_forward
                                   ? std::int64_t{s.images} * s.h.out * s.w.out

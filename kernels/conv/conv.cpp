@@ -30,7 +30,15 @@ ConvSizes conv_sizes(const Attributes& attributes, const Shape& x, const Shape& 
   if (attributes.get_ints("kernel_shape", kernel) != kernel)
     throw InvalidArgument(
         fmt::format("conv: kernel_shape differs from the {} x {} of w", w[2], w[3]));
-  return {x[0], x[1], w[0], group, window_2d("conv", attributes, x[2], x[3], kernel)};
+  const std::string_view f = attributes.get_string("activation", "");
+  if (f != "" && f != "relu")
+    throw InvalidArgument(fmt::format("conv: the activation must be '' or 'relu', found '{}'", f));
+  return {.n = x[0],
+          .c = x[1],
+          .o = w[0],
+          .group = group,
+          .window = window_2d("conv", attributes, x[2], x[3], kernel),
+          .relu = f == "relu"};
 }
 
 namespace {
@@ -63,6 +71,10 @@ const OpSpec conv_op = {
     .optional_inputs = 0b100,
     .differentiable = 0b111,
     .needs_inputs = 0b011,
+    .needs_outputs_of =
+        [](const Attributes& attributes) {
+          return attributes.get_string("activation", "") == "relu" ? 1u : 0u;
+        },
     .layout = LayoutRule::kChosen,
     .flops = flops,
     .cpu = {.forward = conv_forward_cpu,

@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "common/conv_onednn.hpp"
+#include "common/fused_relu.hpp"
 #include "conv/conv.hpp"
 
 namespace phalanx {
@@ -16,6 +17,10 @@ Problem problem_of(const Attributes& attributes, const TensorType& x, const Tens
                    const TensorType& y, bool has_bias) {
   const ConvSizes sizes = conv_sizes(attributes, x.shape, w.shape);
   return {sizes.window, sizes.group, x, w, y, has_bias};
+}
+
+bool has_relu(const Attributes& attributes) {
+  return attributes.get_string("activation", "") == "relu";
 }
 
 /// Hands out pieces of the workspace.
@@ -228,11 +233,13 @@ class Gather {
 };
 
 struct ForwardState final : OpState {
-  explicit ForwardState(const Problem& p) : gather(Gather::forward(p, stream)) {}
+  ForwardState(const Problem& p, bool has_relu)
+      : gather(Gather::forward(p, stream)), relu(has_relu) {}
   std::size_t workspace_bytes() const noexcept override { return gather.workspace_bytes(); }
 
   Stream stream{Device{}};  // before the buffers made on it
   Gather gather;
+  bool relu;
 };
 
 /// dw and db from x and dy, on one thread: with more, oneDNN sums over them in an order that
@@ -303,11 +310,13 @@ struct BackwardWeights {
 
 struct BackwardState final : OpState {
   std::size_t workspace_bytes() const noexcept override {
-    return std::max(data ? data->workspace_bytes() : 0, weights ? weights->layout.size_bytes() : 0);
+    return gradient_bytes +
+           std::max(data ? data->workspace_bytes() : 0, weights ? weights->layout.size_bytes() : 0);
   }
   Stream stream{Device{}};  // before the buffers made on it
   std::optional<Gather> data;
   std::optional<BackwardWeights> weights;
+  std::size_t gradient_bytes = 0;  // of dy behind the activation, in front of the rest
 };
 
 }  // namespace
@@ -346,7 +355,8 @@ std::unique_ptr<OpState> conv_prepare_forward_cpu(const PrepareArguments& given)
   const auto& [attributes, in, out, in_present, out_present, device] = given;
   if (in[0].shape[0] == 0) return nullptr;
   const bool has_bias = in.size() == 3 && in_present[2];
-  return std::make_unique<ForwardState>(problem_of(attributes, in[0], in[1], out[0], has_bias));
+  return std::make_unique<ForwardState>(problem_of(attributes, in[0], in[1], out[0], has_bias),
+                                        has_relu(attributes));
 }
 
 void conv_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
@@ -354,6 +364,13 @@ void conv_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   auto& state = static_cast<ForwardState&>(*ctx.state);
   state.gather.run(in[0].data, in[1].data, ctx.parameter_version,
                    in.size() == 3 ? in[2].data : nullptr, out[0].data, ctx.workspace.data());
+  if (state.relu)
+    with_float_type(out[0].type.dtype, [&]<class T>() {
+      auto* y = out[0].as<T>();
+      const std::int64_t count = out[0].numel();
+#pragma omp parallel for simd
+      for (std::int64_t i = 0; i < count; ++i) y[i] = T(relu(static_cast<float>(y[i])));
+    });
 }
 
 std::unique_ptr<OpState> conv_prepare_backward_cpu(const PrepareArguments& given) {
@@ -362,6 +379,7 @@ std::unique_ptr<OpState> conv_prepare_backward_cpu(const PrepareArguments& given
   if (in[0].shape[0] == 0) return nullptr;
   const bool has_db = out.size() == 3 && out_present[2];
   auto state = std::make_unique<BackwardState>();
+  if (has_relu(attributes)) state->gradient_bytes = align_up(in.back().size_bytes());
   const Problem p = problem_of(attributes, in[0], in[1], in.back(), has_db);
   if (out_present[0]) state->data = Gather::backward(p, state->stream);
   if (out_present[1] || has_db) state->weights.emplace(p);
@@ -369,7 +387,8 @@ std::unique_ptr<OpState> conv_prepare_backward_cpu(const PrepareArguments& given
 }
 
 void conv_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
-  const ConstTensorView &x = in[0], &w = in[1], &dy = in.back();
+  const ConstTensorView &x = in[0], &w = in[1];
+  ConstTensorView dy = in.back();
   const TensorView db = out.size() == 3 ? out[2] : TensorView{};
   if (ctx.state == nullptr) {  // no images
     if (out[1] && !ctx.adds_to(1)) std::fill_n(out[1].as<float>(), out[1].numel(), 0.0f);
@@ -377,7 +396,14 @@ void conv_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
     return;
   }
   auto& state = static_cast<BackwardState&>(*ctx.state);
-  std::byte* workspace = ctx.workspace.data();
+  std::byte* workspace = ctx.workspace.data() + state.gradient_bytes;
+  if (state.gradient_bytes > 0) {
+    const ConstTensorView& y = in[in.size() - 2];
+    with_float_type(dy.type.dtype, [&]<class T>() {
+      relu_gradient(y.as<T>(), dy.as<T>(), reinterpret_cast<T*>(ctx.workspace.data()), dy.numel());
+    });
+    dy.data = ctx.workspace.data();
+  }
   if (state.weights)
     state.weights->run(x.data, dy.data, out[1].as<float>(), ctx.adds_to(1), db.as<float>(),
                        ctx.adds_to(2), workspace);

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "common/activations.hpp"
 #include "common/conv_own.hpp"
 #include "common/conv_vendor.hpp"
 #include "common/launch.hpp"
@@ -162,8 +163,8 @@ class PackedWeights {
 class GatherPlan {
  public:
   GatherPlan(const Device& device, Stream& stream, const ConvShape& shape,
-             Gather::Direction direction, bool has_bias)
-      : shape_(shape), own_(shape, direction) {
+             Gather::Direction direction, bool has_bias, bool relu)
+      : shape_(shape), relu_(relu), own_(shape, direction) {
     const bool is_forward = direction == Gather::Direction::kForward;
     const auto measure = [&](Scratch& scratch, const Vendors& vendors) {
       const std::byte* packed = scratch.take(std::max(own_.packed_bytes(), rows_bytes()));
@@ -172,8 +173,9 @@ class GatherPlan {
       std::byte* workspace = scratch.take(most_workspace(vendors));
       const std::byte* zeros = scratch.take(static_cast<std::size_t>(shape.y.channels) * 4);
       const auto* bias = has_bias ? reinterpret_cast<const float*>(zeros) : nullptr;
-      std::vector<Candidate> all{
-          [=, this](BackendStream& queue) { own_.run(source, packed, bias, target, queue); }};
+      std::vector<Candidate> all{[=, this](BackendStream& queue) {
+        own_.run(source, packed, bias, relu_, target, queue);
+      }};
       for (const auto& vendor : vendors)
         all.emplace_back([=, &way = *vendor](BackendStream& queue) {
           way.run(source, packed, bias, target, workspace, queue);
@@ -188,7 +190,8 @@ class GatherPlan {
 
   std::size_t workspace_bytes() const noexcept { return vendor_ ? vendor_->workspace_bytes() : 0; }
 
-  void run(OpContext& ctx, const void* source, const void* w, const float* bias, void* target) {
+  void run(OpContext& ctx, const void* source, const void* w, const float* bias,
+           const TensorView& target) {
     BackendStream& queue = backend_stream(ctx.stream);
     const void* packed = weights_.get(ctx.parameter_version, [&](void* to) {
       const auto* from = static_cast<const float*>(w);
@@ -197,10 +200,9 @@ class GatherPlan {
       else
         own_.pack(from, to, queue);
     });
-    if (vendor_)
-      vendor_->run(source, packed, bias, target, ctx.workspace.data(), queue);
-    else
-      own_.run(source, packed, bias, target, queue);
+    if (!vendor_) return own_.run(source, packed, bias, relu_, target.data, queue);
+    vendor_->run(source, packed, bias, target.data, ctx.workspace.data(), queue);
+    if (relu_) map_unary("conv_forward_relu", ctx, target, target, ValueOf<Relu>{});
   }
 
  private:
@@ -210,6 +212,7 @@ class GatherPlan {
   }
 
   ConvShape shape_;
+  bool relu_;
   Gather own_;
   std::unique_ptr<ConvVendor> vendor_;
   PackedWeights weights_;
@@ -269,11 +272,15 @@ class WeightGradientPlan {
   std::unique_ptr<ConvVendor> vendor_;
 };
 
+bool has_relu(const Attributes& attributes) {
+  return attributes.get_string("activation", "") == "relu";
+}
+
 struct ForwardState final : OpState {
   ForwardState(const PrepareArguments& given, bool has_bias)
       : stream(given.device),
         plan(given.device, stream, shape_of(given, given.in[0], given.out[0]),
-             Gather::Direction::kForward, has_bias) {}
+             Gather::Direction::kForward, has_bias, has_relu(given.attributes)) {}
   std::size_t workspace_bytes() const noexcept override { return plan.workspace_bytes(); }
 
   Stream stream;  // before what is made on it
@@ -284,7 +291,8 @@ struct BackwardState final : OpState {
   explicit BackwardState(const Device& device) : stream(device) {}
   // The parts run one after the other.
   std::size_t workspace_bytes() const noexcept override {
-    return std::max({dx ? dx->workspace_bytes() : 0, dw ? dw->workspace_bytes() : 0,
+    return gradient_bytes +
+           std::max({dx ? dx->workspace_bytes() : 0, dw ? dw->workspace_bytes() : 0,
                      db ? db->workspace_bytes() : 0});
   }
 
@@ -292,6 +300,7 @@ struct BackwardState final : OpState {
   std::optional<GatherPlan> dx;
   std::optional<WeightGradientPlan> dw;
   std::optional<BiasGradient> db;
+  std::size_t gradient_bytes = 0;  // of dy behind the activation, in front of the rest
 };
 
 std::unique_ptr<OpState> prepare_forward(const PrepareArguments& given) {
@@ -302,7 +311,7 @@ std::unique_ptr<OpState> prepare_forward(const PrepareArguments& given) {
 void forward(OpContext& ctx, Inputs in, Outputs out) {
   if (ctx.state == nullptr) return;  // no images
   const float* bias = in.size() == 3 ? in[2].as<float>() : nullptr;
-  static_cast<ForwardState&>(*ctx.state).plan.run(ctx, in[0].data, in[1].data, bias, out[0].data);
+  static_cast<ForwardState&>(*ctx.state).plan.run(ctx, in[0].data, in[1].data, bias, out[0]);
 }
 
 std::unique_ptr<OpState> prepare_backward(const PrepareArguments& given) {
@@ -310,15 +319,18 @@ std::unique_ptr<OpState> prepare_backward(const PrepareArguments& given) {
   if (given.in[0].shape[0] == 0) return nullptr;
   auto state = std::make_unique<BackwardState>(given.device);
   const ConvShape shape = shape_of(given, given.in[0], given.in.back());
+  if (has_relu(given.attributes)) state->gradient_bytes = align_up(given.in.back().size_bytes());
   if (given.out_present[0])
-    state->dx.emplace(given.device, state->stream, shape, Gather::Direction::kBackward, false);
+    state->dx.emplace(given.device, state->stream, shape, Gather::Direction::kBackward, false,
+                      false);
   if (given.out_present[1]) state->dw.emplace(given.device, state->stream, shape);
   if (given.out.size() == 3 && given.out_present[2]) state->db.emplace(shape);
   return state;
 }
 
 void backward(OpContext& ctx, Inputs in, Outputs out) {
-  const ConstTensorView &x = in[0], &w = in[1], &dy = in.back();
+  const ConstTensorView &x = in[0], &w = in[1];
+  ConstTensorView dy = in.back();
   if (ctx.state == nullptr) {  // no images
     BackendStream& queue = backend_stream(ctx.stream);
     for (std::size_t i = 1; i < out.size(); ++i)
@@ -327,11 +339,18 @@ void backward(OpContext& ctx, Inputs in, Outputs out) {
     return;
   }
   auto& state = static_cast<BackwardState&>(*ctx.state);
-  if (state.dw) state.dw->run(ctx, x.data, dy.data, out[1].as<float>(), ctx.adds_to(1));
+  if (state.gradient_bytes > 0) {
+    const TensorView gradient{ctx.workspace.data(), dy.type};
+    map_binary("conv_backward_relu", ctx, in[in.size() - 2], dy, gradient, GradientOf<Relu>{});
+    dy.data = gradient.data;
+  }
+  OpContext rest = ctx;
+  rest.workspace = ctx.workspace.subspan(state.gradient_bytes);
+  if (state.dw) state.dw->run(rest, x.data, dy.data, out[1].as<float>(), ctx.adds_to(1));
   if (state.db)
-    state.db->run(dy.data, out[2].as<float>(), ctx.adds_to(2), ctx.workspace.data(),
+    state.db->run(dy.data, out[2].as<float>(), ctx.adds_to(2), rest.workspace.data(),
                   backend_stream(ctx.stream));
-  if (state.dx) state.dx->run(ctx, dy.data, w.data, nullptr, out[0].data);
+  if (state.dx) state.dx->run(rest, dy.data, w.data, nullptr, out[0]);
 }
 
 /// Channels last, which every kernel reads in runs. Images keep their plain format: they are read once, and need no gradient.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "common/fused_relu.hpp"
 #include "common/matmul_onednn.hpp"
 #include "common/matmul_shards.hpp"
 #include "gemm/gemm.hpp"
@@ -52,20 +53,6 @@ struct BackwardState final : OpState {
            std::max({da.workspace_bytes(), db.workspace_bytes(), db_add.workspace_bytes()});
   }
 };
-
-float relu(float x) { return x < 0.0f ? 0.0f : x; }  // NaN stays
-
-template <class T>
-void relu(T* y, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) y[i] = T(relu(static_cast<float>(y[i])));
-}
-
-/// The gradient behind the activation: dy where y > 0.
-template <class T>
-void relu_gradient(const T* y, const T* dy, T* to, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i)
-    to[i] = static_cast<float>(y[i]) > 0.0f ? dy[i] : T(0.0f);
-}
 
 /// y = f(y + beta c).
 template <class T>

@@ -3,6 +3,13 @@
 #include "graph/passes/passes.hpp"
 
 namespace phalanx {
+namespace {
+
+bool takes_activation(const Node& node) {
+  return node.op->name == "gemm" || node.op->name == "conv";
+}
+
+}  // namespace
 
 Graph fuse_activation(const Graph& graph) {
   std::vector<int> uses(graph.values().size(), 0);
@@ -18,7 +25,7 @@ Graph fuse_activation(const Graph& graph) {
     const NodeId producer = graph.value(x).producer;
     if (producer == kNoNode || uses[static_cast<std::size_t>(x)] != 1) continue;
     const Node& product = graph.nodes()[static_cast<std::size_t>(producer)];
-    fused[static_cast<std::size_t>(x)] = product.op->name == "gemm" && !product.backward &&
+    fused[static_cast<std::size_t>(x)] = takes_activation(product) && !product.backward &&
                                          product.attributes.get_string("activation", "").empty();
   }
 
@@ -30,7 +37,7 @@ Graph fuse_activation(const Graph& graph) {
       continue;
     }
     Node fresh = node;
-    if (node.op->name == "gemm" && fused[static_cast<std::size_t>(node.outputs[0])])
+    if (takes_activation(node) && fused[static_cast<std::size_t>(node.outputs[0])])
       fresh.attributes.set("activation", std::string("relu"));
     copier.copy(fresh);
   }
