@@ -135,6 +135,11 @@ class Exchange final : public HttpExchange {
     owner_.expected().take(counts_for, size_bytes, expected_bytes_);
     expected_bytes_ += size_bytes;
   }
+  /// A long answer counts as a body does, until the client has taken it.
+  void hold_answer(std::size_t size_bytes) {
+    constexpr std::size_t kLong = std::size_t{64} << 10;
+    if (size_bytes > kLong) hold(size_bytes);
+  }
   /// What the handler had is gone.
   void let_go() noexcept {
     owner_.buffered().give_back(counts_for, std::exchange(held_bytes_, 0));
@@ -369,6 +374,7 @@ class Connection final : public HttpConnection,
       exchange = std::make_shared<Exchange<Stream>>(std::move(head), wire_, owner_);
       exchange_ = exchange;
       response = co_await answer(*exchange);
+      exchange->hold_answer(response.body.size());
       keep_alive = exchange->head().keep_alive && exchange->is_read() && !owner_.is_stopping();
     } catch (const Refusal& e) {
       response = error_response(e.status(), e.what(), e.retry_after_s());

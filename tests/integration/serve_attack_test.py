@@ -3,6 +3,7 @@
 
 import gzip
 import json
+import socket
 import struct
 import threading
 import time
@@ -183,6 +184,30 @@ def test_large_texts_that_arrive_slowly_leave_room_for_others(t):
             for one in [*slow, other]:
                 one.socket.close()
             wait_until(lambda: server.post("/predict/model", {"input": sample})[0] == 200, 5, "the room is free")
+
+
+def test_long_answers_that_nobody_reads_take_little_memory(t):
+    checkpoint, data = trained(t, "classification")
+    publish(t, checkpoint)
+    t.write("models/model/config.json", '{"max_batch_size": 32768, "max_queue_rows": 1000000}')
+    rows = (samples(data) * 32768)[:32768]
+    body = json.dumps({"input": rows})
+    with Server(t, "--request-memory-mib", 32) as server, attacked(server, rows, 64 * MIB):
+        # None of them reads an answer, which has more than three megabytes: more than sockets hold.
+        deaf = []
+        for _ in range(40):
+            raw = Raw(server)
+            raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            threading.Thread(target=raw.send, args=[head(f"Content-Length: {len(body)}"), body] * 3, daemon=True).start()
+            deaf.append(raw)
+            time.sleep(0.25)
+        other = Raw(server, client="127.0.0.2").send(head(f"Content-Length: {len(body)}"), body)
+        status, _, answer = other.answer()
+        assert status == 200 and len(answer) > 3 * MIB, (status, answer[:200])
+        assert server.post("/predict/model", {"input": rows[0]})[0] == 200, "short answers get through"
+        for raw in [*deaf, other]:
+            raw.socket.close()
+        wait_until(lambda: server.post("/predict/model", {"input": rows})[0] == 200, 5, "the memory is free")
 
 
 def test_malformed_heads_are_refused(t):
