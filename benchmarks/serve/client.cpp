@@ -7,6 +7,8 @@
 // by one connection, which gives the overhead of a request, and by all of them, which gives the rate at saturation.
 #include <fmt/format.h>
 
+#include <omp.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -151,6 +153,7 @@ void run(const std::map<std::string, std::string>& options) {
     return found == options.end() ? fallback : parse_int(found->second);
   };
   const std::string name = options.at("--model");
+  omp_set_num_threads(1);
   BareModel bare(Repository(options.at("--repository")), name);
   const std::int64_t rows = number("--rows", 1),
                      connections = number("--connections", 2 * bare.most());

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests per second of cifar10_cnn, one image a request as JSON: this server against Flask and PyTorch, alternating.
 
-    /usr/bin/python3 benchmarks/serve/compare.py build/release/bin/phalanx [--rounds 3] [--seconds 5]
+    /usr/bin/python3 benchmarks/serve/compare.py build/release/bin/phalanx [--rounds 3] [--seconds 5] [--ranks 1] [--threads 2]
 """
 
 import argparse
@@ -22,6 +22,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     binary = os.path.abspath(options.binary)
     values = random.Random(2)
@@ -31,7 +33,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         repository, _ = publish_cifar10_cnn(binary, folder)
         for round_number in range(options.rounds):
-            with serve(binary, repository) as ours:
+            # One rank of two threads reads the 16 MiB of the dense layer once a batch, two ranks each for itself.
+            with serve(binary, repository, "--threads", options.threads, ranks=options.ranks) as ours:
                 url = f"http://127.0.0.1:{ours.port}/predict/cifar10"
                 wrk(url, body, options.connections, 1)
                 found["phalanx"].append(wrk(url, body, options.connections, options.seconds))

@@ -19,7 +19,8 @@ namespace phalanx {
 ///           layer); channels last otherwise. On a GPU channels last, x plain if C <= 4. Any other format works too, more
 ///           slowly.
 /// Aliasing  none.
-/// Gradients with an activation of dy * f', which reads y: relu lets through what belongs to y > 0. dx overwrites; dw, db are added to on request, and are f32 whatever x is.
+/// Gradients with an activation of dy * f', which reads y: relu lets through what belongs to y > 0. dx overwrites; dw, db are
+///           added to on request, and are f32 whatever x is.
 /// Threads   on a CPU forward and dx use OpenMP's threads; dw and db one, so that equal inputs give equal bits whatever their
 ///           number.
 /// Numbers   on a CPU with AVX-512, f32 and windows of 3 x 3 without strides, over 32 channels and more in multiples of 16, go

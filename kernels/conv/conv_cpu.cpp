@@ -222,8 +222,10 @@ class Gather {
     if (!pd) return std::nullopt;
     const TensorType &from = kIsForward ? whole.x : whole.y, &to = kIsForward ? whole.y : whole.x;
     const bool has_bias = kIsForward && p.has_bias;
-    const OneThread one_thread;
-    const Primitive primitive(*pd);
+    const Primitive primitive = [&] {
+      const OneThread one_thread;
+      return Primitive(*pd);
+    }();
     return Gather(ByImages(primitive, Operands(*pd), from, to, whole.x.shape[0] / images, has_bias),
                   p, pd->weights_desc(), stream);
   }

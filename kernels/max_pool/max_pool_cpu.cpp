@@ -139,6 +139,7 @@ void max_pool_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   const std::int64_t y_plane = window.h.out * window.w.out * size.block;
   with_float_type(in[0].type.dtype, [&]<class T>() {
     with_index_type(out[1].type.dtype, [&]<class I>() {
+#pragma omp parallel for schedule(static)
       for (std::int64_t plane = 0; plane < size.planes(); ++plane) {
         const T* x = in[0].as<T>() + plane * size.plane_size();
         T* y = out[0].as<T>() + plane * y_plane;

@@ -62,12 +62,20 @@ void Dispatcher::submit(const std::shared_ptr<ModelQueue>& queue, InferencePtr r
   queue->rows_ += request->rows;
   queue->most_in_flight_ = std::max(queue->most_in_flight_ * std::exp(-gap / kCrowdSeconds),
                                     static_cast<double>(queue->rows_ + queue->running_rows_));
+  queue->earliest_deadline_ = std::min(queue->earliest_deadline_, request->deadline);
   queue->by_priority_[request->priority].push_back(std::move(request));
   pump();
 }
 
 void Dispatcher::cancel(const InferencePtr& request) {
   request->is_cancelled = true;
+  for (const auto& queue : queues_) {
+    const auto level = queue->by_priority_.find(request->priority);
+    if (level == queue->by_priority_.end() || std::erase(level->second, request) == 0) continue;
+    queue->rows_ -= request->rows;
+    if (level->second.empty()) queue->by_priority_.erase(level);
+    break;
+  }
   request->finish(kClientGone);
 }
 
@@ -90,22 +98,22 @@ void Dispatcher::refuse_all(const std::string& why) {
   }
 }
 
-/// Takes the first request away if nobody waits for it any more.
-bool Dispatcher::drop_first_if_dead(ModelQueue& queue, std::deque<InferencePtr>& requests,
-                                    ServeClock::time_point now) {
-  const InferencePtr first = requests.front();
-  if (!first->is_cancelled && now < first->deadline) return false;
-  requests.pop_front();
-  queue.rows_ -= first->rows;
-  if (!first->is_cancelled) first->finish(503, "the request waited until its deadline", 1);
-  return true;
-}
-
 void Dispatcher::drop_dead(ModelQueue& queue, ServeClock::time_point now) {
+  if (now < queue.earliest_deadline_) return;
+  queue.earliest_deadline_ = ServeClock::time_point::max();
+  std::vector<InferencePtr> late;
   for (auto& [priority, requests] : queue.by_priority_)
-    while (!requests.empty() && drop_first_if_dead(queue, requests, now)) {
-    }
+    std::erase_if(requests, [&](const InferencePtr& r) {
+      if (now < r->deadline) {
+        queue.earliest_deadline_ = std::min(queue.earliest_deadline_, r->deadline);
+        return false;
+      }
+      queue.rows_ -= r->rows;
+      late.push_back(r);
+      return true;
+    });
   std::erase_if(queue.by_priority_, [](const auto& level) { return level.second.empty(); });
+  for (const InferencePtr& r : late) r->finish(503, "the request waited until its deadline", 1);
 }
 
 int Dispatcher::choose_rank(ServeClock::time_point now, std::int64_t& idle_ranks) {
@@ -158,12 +166,10 @@ bool Dispatcher::dispatch_one(ServeClock::time_point now, nanoseconds& wait) {
     drop_dead(*queue, now);
     if (queue->rows_ == 0) continue;
     auto oldest = ServeClock::time_point::max();
-    auto deadline = ServeClock::time_point::max();
-    for (const auto& [priority, requests] : queue->by_priority_) {
+    for (const auto& [priority, requests] : queue->by_priority_)
       oldest = std::min(oldest, requests.front()->arrived);
-      deadline = std::min(deadline, requests.front()->deadline);
-    }
-    wait = std::min(wait, nanoseconds(deadline - now) + std::chrono::microseconds(100));
+    wait = std::min(wait,
+                    nanoseconds(queue->earliest_deadline_ - now) + std::chrono::microseconds(100));
     if (rank < 0) continue;
     const std::int64_t share =
         (queue->rows_ + idle_ranks - 1) / std::max<std::int64_t>(idle_ranks, 1);
@@ -199,7 +205,6 @@ void Dispatcher::send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep
   for (auto level = queue.by_priority_.begin(); level != queue.by_priority_.end();) {
     std::deque<InferencePtr>& requests = level->second;
     while (!requests.empty()) {
-      if (drop_first_if_dead(queue, requests, now)) continue;
       const InferencePtr& r = requests.front();
       if (!batch.empty() && rows + r->rows > most_rows) break;
       rows += r->rows;

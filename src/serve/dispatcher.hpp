@@ -46,6 +46,7 @@ class ModelQueue {
   OnBatch on_batch_;
   std::map<int, std::deque<InferencePtr>> by_priority_;
   std::int64_t rows_ = 0, running_rows_ = 0;
+  ServeClock::time_point earliest_deadline_ = ServeClock::time_point::max();  // or earlier
   double rows_per_second_ = 0;
   double most_in_flight_ = 0;  // rows here at once, of late
   ServeClock::time_point last_arrival_;
@@ -67,7 +68,7 @@ class Dispatcher {
   /// Rows with their place, deadline and `finished`; at most max_batch_size.
   /// Throws    Refusal 503 if the queue is full or the ranks are gone.
   void submit(const std::shared_ptr<ModelQueue>& queue, InferencePtr request);
-  /// Nobody wants its answer any more. What waits is dropped before it costs anything.
+  /// Nobody wants its answer any more. What waits is dropped at once.
   void cancel(const InferencePtr& request);
   /// The ranks are gone: everything that waits is refused with 503.
   void refuse_all(const std::string& why);
@@ -79,8 +80,6 @@ class Dispatcher {
     ServeClock::time_point free_at;  ///< expected
   };
   bool dispatch_one(ServeClock::time_point now, std::chrono::nanoseconds& wait);
-  static bool drop_first_if_dead(ModelQueue& queue, std::deque<InferencePtr>& requests,
-                                 ServeClock::time_point now);
   static void drop_dead(ModelQueue& queue, ServeClock::time_point now);
   int choose_rank(ServeClock::time_point now, std::int64_t& idle_ranks);
   /// Until the first busy rank should have answered.
