@@ -96,14 +96,17 @@ def serve(binary, repository, *flags, ranks=2):
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
-def wrk(url, body, connections=8, seconds=5, headers=()):
-    """(requests/s, p50, p99 in seconds, answers that were no success) by wrk, with one thread."""
+def wrk(url, body, connections=8, seconds=5, headers=(), delay=0.0):
+    """(requests/s, p50, p99 in seconds, answers that were no success) by wrk, with one thread; `delay`: seconds, on average,
+    between an answer and the next request of a connection."""
     with tempfile.TemporaryDirectory() as folder:
         with open(os.path.join(folder, "body"), "wb") as file:
             file.write(body)
         script = os.path.join(folder, "post.lua")
         with open(script, "w", encoding="utf-8") as file:
             file.write(f'wrk.method = "POST"\nwrk.body = io.open("{folder}/body", "rb"):read("*a")\n')
+            if delay > 0:
+                file.write(f"function delay() return {2e3 * delay} * math.random() end\n")
             for name, value in headers:
                 file.write(f'wrk.headers["{name}"] = "{value}"\n')
         text = run("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency", "-s", script, url)
