@@ -30,10 +30,10 @@ def children(pid):
 
 def memory_mib(pid):
     """PSS of the process and of all below it that run the same program."""
-    total = 0.0
+    total, program = 0.0, os.readlink(f"/proc/{pid}/exe")
     for each in [pid] + [p for child in children(pid) for p in family(child)]:
         try:
-            if os.path.basename(os.readlink(f"/proc/{each}/exe")) != "phalanx":
+            if os.readlink(f"/proc/{each}/exe") != program:
                 continue
             with open(f"/proc/{each}/smaps_rollup", encoding="utf-8") as file:
                 total += next(float(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024

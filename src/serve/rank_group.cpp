@@ -260,7 +260,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     link->send_welcome({link->shares_memory() ? arena_.size_bytes() : 0}, arena_.descriptor());
     if (!std::ranges::all_of(ranks_, &Rank::is_connected)) return;
     phase_ = Phase::kUp;
-    up_since_ = ServeClock::now();
+    has_answered_ = false;
     listener_.on_up();
   }
 
@@ -298,6 +298,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
         size -= part.output->size_bytes();
       }
     }
+    has_answered_ = true;
     batch.done(result);
   }
 
@@ -382,9 +383,10 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     }
   }
 
-  /// Everybody is told at once, then the ranks are started again; later and later if they do not stay.
+  /// Everybody is told at once, then the ranks are started again: those that never answered a batch later and later, and
+  /// not for ever.
   void lost(const std::string& why) {
-    const bool was_up = phase_ == Phase::kUp;
+    const bool was_of_use = phase_ == Phase::kUp && has_answered_;
     if (phase_ != Phase::kUp && phase_ != Phase::kStarting) return;
     phase_ = Phase::kWaiting;
     drop_links();
@@ -397,7 +399,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     for (auto& [handle, load] : loads) load.done({.error = why});
     listener_.on_lost(why);
     constexpr int kMostFailures = 10;
-    failures_ = was_up && ServeClock::now() > up_since_ + 10s ? 0 : failures_ + 1;
+    failures_ = was_of_use ? 0 : failures_ + 1;
     if (options_.attached_ranks > 0 || failures_ > kMostFailures) {
       phase_ = Phase::kGivenUp;
       return listener_.on_given_up(why);
@@ -440,14 +442,15 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   net::signal_set children_;
   net::steady_timer clock_, again_;
   Phase phase_ = Phase::kStopped;
-  ServeClock::time_point started_, up_since_;
+  ServeClock::time_point started_;
   pid_t job_ = -1;
   std::deque<Stranger> strangers_;  // in the order in which they came
   std::vector<Connection> connections_;
   std::vector<Rank> ranks_;
   std::map<std::uint64_t, Load> loads_;
   std::uint64_t next_batch_ = 1, restarts_ = 0;
-  int failures_ = 0;  // in a row
+  bool has_answered_ = false;  // a batch, since the ranks came
+  int failures_ = 0;           // in a row
 };
 
 RankGroup::RankGroup(net::io_context& io, SharedArena& arena, RankGroupOptions options,
