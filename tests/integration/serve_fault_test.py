@@ -170,5 +170,42 @@ def test_tls_clients_that_leave_take_their_requests_with_them(t):
         assert connections[3].recv(65536).startswith(b"HTTP/1.1 200")
 
 
+def test_requests_behind_others_are_dropped_when_they_are_late_or_nobody_waits(t):
+    checkpoint, data = trained(t, "classification")
+    publish(t, checkpoint)
+    row = samples(data)[0]
+
+    def ask(milliseconds):
+        body = json.dumps({"inputs": [{"name": "input", "shape": [1, len(row)], "datatype": "FP32", "data": row}],
+                           "parameters": {"timeout": 1000 * milliseconds}})
+        connection = socket.create_connection(("127.0.0.1", server.port), 10)
+        connection.sendall((head(f"Content-Length: {len(body)}", request="POST /v2/models/model/infer HTTP/1.1")
+                            + body).encode())
+        return connection
+
+    def waiting():
+        return sum(v["waiting_rows"] for m in server.get("/status")[1]["models"] for v in m["versions"])
+
+    with Server(t) as server:
+        with ask(5000) as first:
+            assert first.recv(65536).startswith(b"HTTP/1.1 200"), "the test's own requests are right"
+        rank = server.rank_pids()[0]
+        os.kill(rank, signal.SIGSTOP)
+        running = ask(9000)
+        wait_until(lambda: waiting() == 0, 5, "the first request runs")
+        patient, hasty, leaving = ask(9000), ask(400), ask(9000)
+        wait_until(lambda: waiting() == 3, 5, "three wait")
+        leaving.close()
+        wait_until(lambda: waiting() <= 2, 5, "the one whose client left is gone")
+        hasty.settimeout(5)
+        answer = hasty.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 503") and b"deadline" in answer, answer
+        assert waiting() == 1, waiting()
+        os.kill(rank, signal.SIGCONT)
+        for connection in running, patient:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            connection.close()
+
+
 if __name__ == "__main__":
     run_tests(globals())
