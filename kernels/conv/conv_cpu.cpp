@@ -19,10 +19,6 @@ Problem problem_of(const Attributes& attributes, const TensorType& x, const Tens
   return {sizes.window, sizes.group, x, w, y, has_bias};
 }
 
-bool has_relu(const Attributes& attributes) {
-  return attributes.get_string("activation", "") == "relu";
-}
-
 /// Hands out pieces of the workspace.
 class Layout {
  public:
@@ -358,7 +354,7 @@ std::unique_ptr<OpState> conv_prepare_forward_cpu(const PrepareArguments& given)
   if (in[0].shape[0] == 0) return nullptr;
   const bool has_bias = in.size() == 3 && in_present[2];
   return std::make_unique<ForwardState>(problem_of(attributes, in[0], in[1], out[0], has_bias),
-                                        has_relu(attributes));
+                                        conv_sizes(attributes, in[0].shape, in[1].shape).relu);
 }
 
 void conv_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
@@ -367,12 +363,7 @@ void conv_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   state.gather.run(in[0].data, in[1].data, ctx.parameter_version,
                    in.size() == 3 ? in[2].data : nullptr, out[0].data, ctx.workspace.data());
   if (state.relu)
-    with_float_type(out[0].type.dtype, [&]<class T>() {
-      auto* y = out[0].as<T>();
-      const std::int64_t count = out[0].numel();
-#pragma omp parallel for simd
-      for (std::int64_t i = 0; i < count; ++i) y[i] = T(relu(static_cast<float>(y[i])));
-    });
+    with_float_type(out[0].type.dtype, [&]<class T>() { relu(out[0].as<T>(), out[0].numel()); });
 }
 
 std::unique_ptr<OpState> conv_prepare_backward_cpu(const PrepareArguments& given) {
@@ -381,7 +372,8 @@ std::unique_ptr<OpState> conv_prepare_backward_cpu(const PrepareArguments& given
   if (in[0].shape[0] == 0) return nullptr;
   const bool has_db = out.size() == 3 && out_present[2];
   auto state = std::make_unique<BackwardState>();
-  if (has_relu(attributes)) state->gradient_bytes = align_up(in.back().size_bytes());
+  if (conv_sizes(attributes, in[0].shape, in[1].shape).relu)
+    state->gradient_bytes = align_up(in.back().size_bytes());
   const Problem p = problem_of(attributes, in[0], in[1], in.back(), has_db);
   if (out_present[0]) state->data = Gather::backward(p, state->stream);
   if (out_present[1] || has_db) state->weights.emplace(p);

@@ -272,15 +272,15 @@ class WeightGradientPlan {
   std::unique_ptr<ConvVendor> vendor_;
 };
 
-bool has_relu(const Attributes& attributes) {
-  return attributes.get_string("activation", "") == "relu";
+bool has_relu(const PrepareArguments& given) {
+  return conv_sizes(given.attributes, given.in[0].shape, given.in[1].shape).relu;
 }
 
 struct ForwardState final : OpState {
   ForwardState(const PrepareArguments& given, bool has_bias)
       : stream(given.device),
         plan(given.device, stream, shape_of(given, given.in[0], given.out[0]),
-             Gather::Direction::kForward, has_bias, has_relu(given.attributes)) {}
+             Gather::Direction::kForward, has_bias, has_relu(given)) {}
   std::size_t workspace_bytes() const noexcept override { return plan.workspace_bytes(); }
 
   Stream stream;  // before what is made on it
@@ -319,7 +319,7 @@ std::unique_ptr<OpState> prepare_backward(const PrepareArguments& given) {
   if (given.in[0].shape[0] == 0) return nullptr;
   auto state = std::make_unique<BackwardState>(given.device);
   const ConvShape shape = shape_of(given, given.in[0], given.in.back());
-  if (has_relu(given.attributes)) state->gradient_bytes = align_up(given.in.back().size_bytes());
+  if (has_relu(given)) state->gradient_bytes = align_up(given.in.back().size_bytes());
   if (given.out_present[0])
     state->dx.emplace(given.device, state->stream, shape, Gather::Direction::kBackward, false,
                       false);

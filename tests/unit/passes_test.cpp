@@ -128,6 +128,18 @@ TEST(FuseActivation, ChangesNeitherValuesNorGradients) {
   }
 }
 
+TEST(FuseActivation, JoinsAReluToTheConvolutionBeforeIt) {
+  Graph before;
+  const ValueId x = before.add_input("x", {DType::kF32, Shape{2, 1, 4, 4}});
+  const ValueId w = before.add_parameter("w", {DType::kF32, Shape{8, 1, 3, 3}}, {});
+  const ValueId y = before.add_one("conv", {{"pads", Ints{1, 1, 1, 1}}}, {x, w}, "y");
+  before.set_output("relu", before.add_one("relu", {}, {y}, "relu"));
+  const Graph after = fuse_activation(before);
+  EXPECT_EQ(operators(before), (std::vector<std::string>{"conv", "relu"}));
+  EXPECT_EQ(operators(after), (std::vector<std::string>{"conv"}));
+  EXPECT_EQ(after.nodes()[0].attributes.get_string("activation", ""), "relu");
+}
+
 TEST(FuseActivation, LeavesAProductAloneThatOthersReadToo) {
   const Graph before = two_layers(2, false, true);
   EXPECT_EQ(operators(fuse_activation(before)), operators(before));
