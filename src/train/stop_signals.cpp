@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 
 #include "core/error.hpp"
 #include "core/text.hpp"
@@ -19,9 +20,11 @@ constexpr std::array<std::pair<std::string_view, int>, 6> kSignals{{{"USR1", SIG
                                                                     {"HUP", SIGHUP},
                                                                     {"XCPU", SIGXCPU}}};
 
-volatile std::sig_atomic_t was_raised = 0;
+// Written by a handler, read by any thread.
+std::atomic<bool> was_raised = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
 
-void note(int) { was_raised = 1; }
+void note(int) { was_raised = true; }
 
 int number_of(std::string_view name) {
   const auto found = std::ranges::find(kSignals, name, [](const auto& s) { return s.first; });
@@ -36,7 +39,7 @@ int number_of(std::string_view name) {
 StopSignals::StopSignals(std::string_view names) {
   std::vector<int> numbers;
   for (const std::string_view name : split_words(names)) numbers.push_back(number_of(name));
-  was_raised = 0;
+  was_raised = false;
   struct sigaction action {};
   action.sa_handler = note;
   action.sa_flags = SA_RESTART;  // reads and writes of other code are not disturbed
@@ -51,6 +54,6 @@ StopSignals::~StopSignals() {
   for (const auto& [number, old] : before_) sigaction(number, &old, nullptr);
 }
 
-bool StopSignals::raised() const noexcept { return was_raised != 0; }
+bool StopSignals::raised() const noexcept { return was_raised; }
 
 }  // namespace phalanx
