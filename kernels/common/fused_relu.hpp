@@ -10,7 +10,8 @@ inline float relu(float x) { return x < 0.0f ? 0.0f : x; }  // NaN stays
 
 template <class T>
 void relu(T* y, std::int64_t count) {
-#pragma omp parallel for simd
+  constexpr std::int64_t kWorthThreads = 1 << 15;
+#pragma omp parallel for simd if (parallel : count >= kWorthThreads)
   for (std::int64_t i = 0; i < count; ++i) y[i] = T(relu(static_cast<float>(y[i])));
 }
 

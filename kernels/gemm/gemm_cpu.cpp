@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "common/fused_relu.hpp"
+#include "common/matmul_few_rows.hpp"
 #include "common/matmul_onednn.hpp"
 #include "common/matmul_shards.hpp"
 #include "gemm/gemm.hpp"
@@ -20,6 +21,7 @@ bool is_row(const Shape& c, std::int64_t n) {
 }
 
 struct ForwardState final : OpState {
+  MatmulFewRows few_rows;  // or:
   MatmulOnednn product;
   bool bias_inside = false;
   /// The product is y transposed, in f32: then b' is a left operand, which oneDNN reads where it lies, while it copies a
@@ -27,7 +29,7 @@ struct ForwardState final : OpState {
   bool is_transposed = false;
   std::size_t product_bytes = 0;  // of y transposed, in front of oneDNN's scratch
   std::size_t workspace_bytes() const noexcept override {
-    return product_bytes + product.workspace_bytes();
+    return few_rows ? few_rows.workspace_bytes() : product_bytes + product.workspace_bytes();
   }
 };
 
@@ -103,6 +105,10 @@ std::unique_ptr<OpState> gemm_prepare_forward_cpu(const PrepareArguments& given)
   const GemmSizes s = gemm_sizes(attributes, in[0].shape, in[1].shape);
   auto state = std::make_unique<ForwardState>();
   if (s.m == 0 || s.n == 0 || s.k == 0) return state;
+  if (!s.trans_a && s.trans_b && MatmulFewRows::suits(s.m, s.n, s.k, in[0].dtype)) {
+    state->few_rows = MatmulFewRows(s.m, s.n, s.k, s.alpha);
+    return state;
+  }
   const bool has_c = in.size() == 3 && in_present[2];
   // oneDNN scales the bias along with the product, so it may only join in when both factors are 1.
   state->bias_inside = has_c && is_row(in[2].shape, s.n) && s.alpha == 1.0f && s.beta == 1.0f;
@@ -126,7 +132,10 @@ void gemm_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   const GemmSizes s = gemm_sizes(ctx.attributes, in[0].shape(), in[1].shape());
   const ConstTensorView c = in.size() == 3 ? in[2] : ConstTensorView{};
   with_float_type(out[0].type.dtype, [&]<class T>() {
-    if (state.product && state.is_transposed) {
+    if (state.few_rows) {
+      state.few_rows.run(in[0].as<float>(), in[1].as<float>(), out[0].as<float>(),
+                         ctx.workspace.data());
+    } else if (state.product && state.is_transposed) {
       auto* product = reinterpret_cast<float*>(ctx.workspace.data());
       state.product.run(in[1].data, in[0].data, nullptr, product,
                         ctx.workspace.data() + state.product_bytes);
