@@ -33,8 +33,9 @@ BackendOptions backend_options(const SessionOptions& options) {
   const auto choice = [&](const std::string& wanted) {
     if (wanted == "own") return KernelChoice::kOwn;
     if (wanted != "auto") return KernelChoice::kVendor;
-    // What a measurement chooses may differ from run to run.
-    return options.reproducible ? KernelChoice::kOwn : KernelChoice::kAuto;
+    // What a measurement chooses may differ from run to run, and from rank to rank.
+    const bool measures = !options.reproducible && !options.same_kernels;
+    return measures ? KernelChoice::kAuto : KernelChoice::kOwn;
   };
   return {.gemm = choice(options.gemm), .conv = choice(options.conv)};
 }

@@ -24,6 +24,8 @@ struct SessionOptions {
   double deadline_seconds = 300;
   std::int64_t threads = 1;
   bool reproducible = false;  ///< the same bits on any number of ranks
+  /// Ranks repeat each other's computation and must come to the same bits, so that none may measure which kernel is fastest.
+  bool same_kernels = false;
 };
 
 /// What every subcommand that computes stands on: this rank's place, its group, its device.

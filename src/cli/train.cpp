@@ -126,7 +126,8 @@ ExitCode train_command(MpiRuntime& mpi, Arguments arguments) {
                         .progress = config.progress,
                         .deadline_seconds = config.deadline_seconds,
                         .threads = config.threads,
-                        .reproducible = config.reproducible});
+                        .reproducible = config.reproducible,
+                        .same_kernels = config.partition == "column"});
   if (session.is_first()) {
     log_info("{}", session.layout.describe());
     if (!session.computes_on.empty()) log_info("computes {}", session.computes_on);
