@@ -72,12 +72,15 @@ unsigned map_blocks(std::int64_t count) {
 
 /// y[i] = f(x[i]) in f32; y may be x. F is a function object that the device can call, no lambda.
 template <class F>
-void map_unary(const char* name, OpContext& ctx, ConstTensorView x, TensorView y, F f) {
+void map_unary(const char* name, BackendStream& queue, ConstTensorView x, TensorView y, F f) {
   with_cuda_type(x.type.dtype, [&]<class T>() {
     const MapOperands<T, 1> operands{{x.as<T>()}, y.as<T>(), x.numel()};
-    launch(name, map_kernel<1, T, F>, map_blocks<T>(x.numel()), kMapThreads, 0, ctx.stream,
-           operands, f);
+    launch(name, map_kernel<1, T, F>, map_blocks<T>(x.numel()), kMapThreads, 0, queue, operands, f);
   });
+}
+template <class F>
+void map_unary(const char* name, OpContext& ctx, ConstTensorView x, TensorView y, F f) {
+  map_unary(name, backend_stream(ctx.stream), x, y, f);
 }
 
 /// y[i] = f(a[i], b[i]) in f32, all of one type; y may be a or b.

@@ -177,14 +177,15 @@ class GatherPlan {
         own_.run(source, packed, bias, relu_, target, queue);
       }};
       for (const auto& vendor : vendors)
-        all.emplace_back([=, &way = *vendor](BackendStream& queue) {
-          way.run(source, packed, bias, target, workspace, queue);
+        all.emplace_back([=, this, &way = *vendor](BackendStream& queue) {
+          run_vendor(way, source, packed, bias, target, workspace, queue);
         });
       return all;
     };
+    const std::string_view name = !is_forward ? "backward_x" : relu ? "forward_relu" : "forward";
     vendor_ = vendor_if_better(device, stream, shape,
                                is_forward ? ConvPart::kForward : ConvPart::kBackwardX, has_bias,
-                               is_forward ? "forward" : "backward_x", measure);
+                               name, measure);
     weights_ = PackedWeights(vendor_ ? rows_bytes() : own_.packed_bytes(), stream);
   }
 
@@ -201,11 +202,18 @@ class GatherPlan {
         own_.pack(from, to, queue);
     });
     if (!vendor_) return own_.run(source, packed, bias, relu_, target.data, queue);
-    vendor_->run(source, packed, bias, target.data, ctx.workspace.data(), queue);
-    if (relu_) map_unary("conv_forward_relu", ctx, target, target, ValueOf<Relu>{});
+    run_vendor(*vendor_, source, packed, bias, target.data, ctx.workspace.data(), queue);
   }
 
  private:
+  void run_vendor(ConvVendor& way, const void* source, const void* packed, const float* bias,
+                  void* target, std::byte* workspace, BackendStream& queue) const {
+    way.run(source, packed, bias, target, workspace, queue);
+    if (!relu_) return;
+    const TensorView y{target, {shape_.type, Shape{shape_.images * shape_.y.image_stride}}};
+    map_unary("conv_forward_relu", queue, y, y, ValueOf<Relu>{});
+  }
+
   std::int64_t row_length() const { return std::int64_t{shape_.c_of_group()} * shape_.cells(); }
   std::size_t rows_bytes() const {
     return static_cast<std::size_t>(shape_.weights()) * size_bytes(shape_.type);
