@@ -135,8 +135,8 @@ bool suits_winograd(const Problem& p) {
     return a.kernel == 3 && a.stride == 1 && a.dilation == 1;
   };
   return p.x.dtype == DType::kF32 && p.group == 1 && is_plain(p.window.h) && is_plain(p.window.w) &&
-         fewest_channels(p) >= 32 && p.x.shape[1] % 16 == 0 && p.y.shape[1] % 16 == 0 &&
-         places(p) >= 49;
+         fewest_channels(p) >= kLeastWinogradChannels && p.x.shape[1] % 16 == 0 &&
+         p.y.shape[1] % 16 == 0 && places(p) >= 49;
 }
 
 std::int64_t winograd_backward_images(const Problem& p) {

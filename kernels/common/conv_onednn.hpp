@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -96,11 +97,12 @@ DnnlCall conversion_out(const memory::desc& desc, const TensorType& type);
 
 /// Winograd's minimal filtering F(4x4, 3x3): 36 products in the place of 144, for sums that err about three times as much as
 /// the plain ones (A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). oneDNN sums in an order
-/// that depends on how many images a call gets, so every call gets the same number: the bits of an image depend neither on the
-/// batch it is in nor on the number of threads.
+/// that depends on how many images a call gets, so every call gets the same number: an image's y has the same bits in every
+/// batch. No bits depend on the number of threads. A batch that the calls of dx do not divide has other kernels for dx.
 ///
 /// Whether the window is 3 x 3 without strides, dilation and groups, f32, and there are channels enough to pay for it.
 bool suits_winograd(const Problem& p);
+constexpr std::int64_t kLeastWinogradChannels = 32;  ///< of x and of y
 /// Images a call of y from x.
 constexpr std::int64_t kWinogradForwardImages = 1;
 /// Images a call of dx from dy, which transforms the weights in each call: as many as pay for that. 0: they never do.
@@ -108,15 +110,18 @@ std::int64_t winograd_backward_images(const Problem& p);
 /// Whether dw from x and dy, of the whole batch at once, is faster so.
 bool winograd_suits_weights(const Problem& p);
 
-/// Of Winograd's primitives for x and y in the formats that they have; nothing where oneDNN has none.
+constexpr std::size_t kMostWinogradScratchBytes = std::size_t{64} << 20;  ///< of one call
+
+/// Of Winograd's primitives for x and y in the formats that they have; nothing where oneDNN has none that makes do with so much
+/// scratch.
 template <class Make>
-auto winograd_of(const Problem& p, Make make)
+auto winograd_of(const Problem& p, Make make,
+                 std::size_t most_scratch_bytes = std::numeric_limits<std::size_t>::max())
     -> std::optional<decltype(make(memory::desc(), memory::desc()))> {
-  constexpr std::size_t kMostScratchBytes = std::size_t{64} << 20;
   for (Tag tx : tags_of(p.x))
     for (Tag ty : tags_of(p.y)) try {
         auto pd = make(image_desc(p.x, tx), image_desc(p.y, ty));
-        if (pd.scratchpad_desc().get_size() <= kMostScratchBytes) return pd;
+        if (pd.scratchpad_desc().get_size() <= most_scratch_bytes) return pd;
       } catch (const dnnl::error&) {  // not on this processor, or not in these formats
       }
   return std::nullopt;

@@ -104,5 +104,10 @@ class OneThread {
  private:
   int before_;
 };
+template <class F>
+auto on_one_thread(F f) {
+  const OneThread one_thread;
+  return f();
+}
 
 }  // namespace phalanx

@@ -6,6 +6,7 @@
 
 #include "common/conv_onednn.hpp"
 #include "common/fused_relu.hpp"
+#include "common/region_error.hpp"
 #include "conv/conv.hpp"
 
 namespace phalanx {
@@ -36,26 +37,43 @@ class Layout {
   std::size_t size_bytes_ = 0;
 };
 
-/// Weights in the format and type of a primitive, packed anew when the parameters have changed.
+/// Weights in the format and type of a primitive, packed anew when the parameters have changed. All plans of a network have
+/// the same: those of Winograd's way are four times as large as the weights.
 class PackedWeights {
  public:
   PackedWeights() = default;
-  PackedWeights(const memory::desc& plain, const memory::desc& packed, Stream& stream)
-      : pack_(conversion(plain, packed)), buffer_(pack_ ? packed.get_size() : 0, stream) {}
+  PackedWeights(const memory::desc& plain, const memory::desc& packed)
+      : pack_(conversion(plain, packed)), desc_(packed) {}
 
-  const void* get(const void* w, std::uint64_t version) {
+  const void* get(const void* w, OpContext& ctx) {
     if (!pack_) return w;
-    if (!filled_ || version_ != version) pack_.run({w, buffer_.data()});
-    filled_ = true;
-    version_ = version;
-    return buffer_.data();
+    if (!packed_ || packed_->from != w) {
+      const auto make = [&] { return std::make_shared<Packed>(w, desc_); };
+      const auto is = [&](const Packed& known) { return known.from == w && known.desc == desc_; };
+      packed_ = ctx.packed != nullptr ? ctx.packed->find<Packed>(is, make) : make();
+    }
+    if (packed_->version != ctx.parameter_version) {
+      pack_.run({w, packed_->buffer.data()});
+      packed_->version = ctx.parameter_version;
+    }
+    return packed_->buffer.data();
   }
 
  private:
+  struct Packed {
+    Packed(const void* w, const memory::desc& format)
+        : from(w), desc(format), buffer(format.get_size(), stream) {}
+
+    const void* from;
+    memory::desc desc;
+    Stream stream{Device{}};
+    Buffer buffer;
+    std::optional<std::uint64_t> version;  // nothing was packed yet
+  };
+
   DnnlCall pack_;
-  Buffer buffer_;
-  std::uint64_t version_ = 0;
-  bool filled_ = false;
+  memory::desc desc_;
+  std::shared_ptr<Packed> packed_;
 };
 
 /// The formats of a primitive's operands, of y from x or of dx from dy.
@@ -126,37 +144,50 @@ class WholeBatch {
   std::size_t scratch_at_ = 0, source_at_ = 0, target_at_ = 0;
 };
 
-/// One primitive for some images, run by every OpenMP thread for its share of the batch.
+/// One primitive for some images: every OpenMP thread runs it for its share of the batch, or where the calls are too few for
+/// that, or their scratch too large to have it once a thread, all of oneDNN's threads run one after the other.
 class ByImages {
  public:
+  /// What is true of the calls that make up a batch: `scratch_bytes` of a call on one thread.
+  static bool shares_calls(std::int64_t calls, std::size_t scratch_bytes) {
+    constexpr std::size_t kMostScratchBytes = std::size_t{8} << 20;
+    return calls >= omp_get_max_threads() && scratch_bytes <= kMostScratchBytes;
+  }
+
   /// `source`, `target`: of the whole batch, which is `calls` times what the primitive takes, in its formats.
   ByImages(const dnnl::primitive& primitive, const Operands& o, const TensorType& source,
-           const TensorType& target, std::int64_t calls, bool has_bias)
+           const TensorType& target, std::int64_t calls, bool shares, bool has_bias)
       : calls_(calls),
         source_bytes_(source.size_bytes() / static_cast<std::size_t>(calls)),
         target_bytes_(target.size_bytes() / static_cast<std::size_t>(calls)),
         scratch_bytes_(align_up(o.scratch.get_size())) {
-    const std::int64_t threads = std::min<std::int64_t>(omp_get_max_threads(), calls);
-    for (std::int64_t i = 0; i < threads; ++i)
-      of_threads_.push_back(o.call_of(primitive, has_bias));
+    const int threads = shares ? omp_get_max_threads() : 1;
+    for (int i = 0; i < threads; ++i) of_threads_.push_back(o.call_of(primitive, has_bias));
   }
   std::size_t workspace_bytes() const noexcept { return of_threads_.size() * scratch_bytes_; }
 
   void run(const void* source, const void* w, const void* b, void* target, std::byte* workspace) {
+    const auto call = [&](std::int64_t i, std::size_t thread) {
+      const auto at = static_cast<std::size_t>(i);
+      run_call(of_threads_[thread], static_cast<const std::byte*>(source) + at * source_bytes_, w,
+               b, static_cast<std::byte*>(target) + at * target_bytes_,
+               workspace + thread * scratch_bytes_);
+    };
+    if (of_threads_.size() == 1) {
+      for (std::int64_t i = 0; i < calls_; ++i) call(i, 0);
+      return;
+    }
     const int threads =
         std::min(static_cast<int>(of_threads_.size()), std::max(omp_get_max_threads(), 1));
+    RegionError error;
 #pragma omp parallel num_threads(threads)
     {
       const OneThread one_thread;
       const auto thread = static_cast<std::size_t>(omp_get_thread_num());
 #pragma omp for schedule(static)
-      for (std::int64_t i = 0; i < calls_; ++i) {
-        const auto at = static_cast<std::size_t>(i);
-        run_call(of_threads_[thread], static_cast<const std::byte*>(source) + at * source_bytes_, w,
-                 b, static_cast<std::byte*>(target) + at * target_bytes_,
-                 workspace + thread * scratch_bytes_);
-      }
+      for (std::int64_t i = 0; i < calls_; ++i) error.guard([&] { call(i, thread); });
     }
+    error.rethrow();
   }
 
  private:
@@ -168,62 +199,61 @@ class ByImages {
 /// y from x, or dx from dy, with its weights, in one of two ways.
 class Gather {
  public:
-  static Gather forward(const Problem& p, Stream& stream) {
+  static Gather forward(const Problem& p) {
     if (suits_winograd(p))
-      if (auto gather = by_images<dnnl::convolution_forward>(p, kWinogradForwardImages, stream))
+      if (auto gather = by_images<dnnl::convolution_forward>(p, kWinogradForwardImages))
         return std::move(*gather);
     const auto pd =
         best_of(p, [&](const memory::desc& x, const memory::desc& y) { return p.forward(x, y); });
     return {WholeBatch(dnnl::convolution_forward(pd), Operands(pd), p.x, p.y, p.has_bias), p,
-            pd.weights_desc(), stream};
+            pd.weights_desc()};
   }
-  static Gather backward(const Problem& p, Stream& stream) {
+  static Gather backward(const Problem& p) {
     if (const std::int64_t images = winograd_backward_images(p); images > 0)
-      if (auto gather = by_images<dnnl::convolution_backward_data>(p, images, stream))
+      if (auto gather = by_images<dnnl::convolution_backward_data>(p, images))
         return std::move(*gather);
     const auto pd = best_of(
         p, [&](const memory::desc& x, const memory::desc& y) { return p.backward_data(x, y); });
     return {WholeBatch(dnnl::convolution_backward_data(pd), Operands(pd), p.y, p.x, false), p,
-            pd.weights_desc(), stream};
+            pd.weights_desc()};
   }
 
   std::size_t workspace_bytes() const noexcept {
     return std::visit([](const auto& way) { return way.workspace_bytes(); }, way_);
   }
-  void run(const void* source, const void* w, std::uint64_t version, const void* b, void* target,
+  void run(OpContext& ctx, const void* source, const void* w, const void* b, void* target,
            std::byte* workspace) {
-    const void* packed = weights_.get(w, version);
+    const void* packed = weights_.get(w, ctx);
     std::visit([&](auto& way) { way.run(source, packed, b, target, workspace); }, way_);
   }
 
  private:
   using Way = std::variant<WholeBatch, ByImages>;
-  Gather(Way way, const Problem& p, const memory::desc& packed, Stream& stream)
-      : way_(std::move(way)), weights_(p.plain_w(), packed, stream) {}
+  Gather(Way way, const Problem& p, const memory::desc& packed)
+      : way_(std::move(way)), weights_(p.plain_w(), packed) {}
 
+  /// Which algorithm it is depends on one thread's primitive, so that it does not on the number of threads.
   template <class Primitive>
-  static std::optional<Gather> by_images(const Problem& whole, std::int64_t images,
-                                         Stream& stream) {
+  static std::optional<Gather> by_images(const Problem& whole, std::int64_t images) {
     constexpr bool kIsForward = std::is_same_v<Primitive, dnnl::convolution_forward>;
     const Problem p = whole.of_images(images).by(dnnl::algorithm::convolution_winograd);
-    const auto pd = [&] {
-      const OneThread one_thread;
-      return winograd_of(p, [&](const memory::desc& x, const memory::desc& y) {
-        if constexpr (kIsForward)
-          return p.forward(x, y);
-        else
-          return p.backward_data(x, y);
-      });
-    }();
+    const auto make = [&](const memory::desc& x, const memory::desc& y) {
+      if constexpr (kIsForward)
+        return p.forward(x, y);
+      else
+        return p.backward_data(x, y);
+    };
+    const std::int64_t calls = whole.x.shape[0] / images;
+    auto pd = on_one_thread([&] { return winograd_of(p, make, kMostWinogradScratchBytes); });
     if (!pd) return std::nullopt;
+    const bool shares = ByImages::shares_calls(calls, pd->scratchpad_desc().get_size());
+    if (!shares) pd = winograd_of(p, make);
+    const Primitive primitive =
+        shares ? on_one_thread([&] { return Primitive(*pd); }) : Primitive(*pd);
     const TensorType &from = kIsForward ? whole.x : whole.y, &to = kIsForward ? whole.y : whole.x;
-    const bool has_bias = kIsForward && p.has_bias;
-    const Primitive primitive = [&] {
-      const OneThread one_thread;
-      return Primitive(*pd);
-    }();
-    return Gather(ByImages(primitive, Operands(*pd), from, to, whole.x.shape[0] / images, has_bias),
-                  p, pd->weights_desc(), stream);
+    return Gather(
+        ByImages(primitive, Operands(*pd), from, to, calls, shares, kIsForward && p.has_bias), p,
+        pd->weights_desc());
   }
 
   Way way_;
@@ -231,11 +261,9 @@ class Gather {
 };
 
 struct ForwardState final : OpState {
-  ForwardState(const Problem& p, bool has_relu)
-      : gather(Gather::forward(p, stream)), relu(has_relu) {}
+  ForwardState(const Problem& p, bool has_relu) : gather(Gather::forward(p)), relu(has_relu) {}
   std::size_t workspace_bytes() const noexcept override { return gather.workspace_bytes(); }
 
-  Stream stream{Device{}};  // before the buffers made on it
   Gather gather;
   bool relu;
 };
@@ -295,7 +323,7 @@ struct BackwardWeights {
     };
     const Problem winograd = p.by(dnnl::algorithm::convolution_winograd);
     if (winograd_suits_weights(p))
-      if (auto pd = winograd_of(winograd, make(winograd))) return *pd;
+      if (auto pd = winograd_of(winograd, make(winograd), kMostWinogradScratchBytes)) return *pd;
     return best_of(p, make(p));
   }
 
@@ -311,11 +339,32 @@ struct BackwardState final : OpState {
     return gradient_bytes +
            std::max(data ? data->workspace_bytes() : 0, weights ? weights->layout.size_bytes() : 0);
   }
-  Stream stream{Device{}};  // before the buffers made on it
   std::optional<Gather> data;
   std::optional<BackwardWeights> weights;
   std::size_t gradient_bytes = 0;  // of dy behind the activation, in front of the rest
 };
+
+/// A plain x is for images: backward to a plain x has no fast kernel, but images need no gradient.
+bool is_image(const TensorType& x) {
+  constexpr std::int64_t kMostChannels = 4;
+  return x.shape[1] <= kMostChannels;
+}
+
+/// The channel blocks of the formats that oneDNN chooses where the tags leave it a choice. False if it has no fast kernel.
+bool choose_formats(const Problem& p, Tag x_tag, Tag y_tag, std::int64_t& x_block,
+                    std::int64_t& y_block) {
+  try {
+    const auto pd = p.forward(image_desc(p.x, x_tag), image_desc(p.y, y_tag));
+    if (x_tag != Tag::any && is_slow(pd.impl_info_str())) return false;
+    const auto bx = block_of(pd.src_desc(), p.x), by = block_of(pd.dst_desc(), p.y);
+    if (!bx || !by || (*bx == 1 && !is_image(p.x))) return true;  // converted on the way
+    x_block = *bx;
+    y_block = *by;
+    return true;
+  } catch (const dnnl::error&) {  // not on this processor
+    return false;
+  }
+}
 
 }  // namespace
 
@@ -326,27 +375,20 @@ void conv_choose_layout_cpu(const Attributes& attributes, Types in, Types out,
   in_blocks[0] = x.shape[1];
   out_blocks[0] = y.shape[1];
   const Problem p = problem_of(attributes, x, in[1], y, false);
-  const auto choose = [&](const Problem& by) {
-    const auto pd = by.forward(image_desc(by.x, Tag::any), image_desc(by.y, Tag::any));
-    const auto bx = block_of(pd.src_desc(), by.x), bo = block_of(pd.dst_desc(), by.y);
-    // A plain x is for images: backward to a plain x has no fast kernel, but images need no
-    // gradient.
-    constexpr std::int64_t kMostImageChannels = 4;
-    if (!bx || !bo || (*bx == 1 && x.shape[1] > kMostImageChannels)) return;
-    in_blocks[0] = *bx;
-    out_blocks[0] = *bo;
+  const auto choose = [&](const Problem& by, Tag x_tag, Tag y_tag) {
+    return choose_formats(by, x_tag, y_tag, in_blocks[0], out_blocks[0]);
   };
-  try {
-    if (suits_winograd(p))
-      return choose(p.of_images(kWinogradForwardImages).by(dnnl::algorithm::convolution_winograd));
-  } catch (const dnnl::error&) {  // not on this processor
-  }
-  try {
-    choose(p);
-  } catch (const dnnl::error&) {
+  if (suits_winograd(p) &&
+      choose(p.of_images(kWinogradForwardImages).by(dnnl::algorithm::convolution_winograd),
+             Tag::any, Tag::any))
+    return;
+  // Images come plain, and behind so many channels stands a convolution that wants blocks of 16.
+  if (is_image(x) && y.shape[1] >= kLeastWinogradChannels && y.shape[1] % 16 == 0 &&
+      choose(p, Tag::nchw, Tag::nChw16c))
+    return;
+  if (!choose(p, Tag::any, Tag::any))
     throw Unsupported(
         fmt::format("conv: oneDNN has no kernel for x {} on this processor", x.str()));
-  }
 }
 
 std::unique_ptr<OpState> conv_prepare_forward_cpu(const PrepareArguments& given) {
@@ -360,8 +402,8 @@ std::unique_ptr<OpState> conv_prepare_forward_cpu(const PrepareArguments& given)
 void conv_forward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   if (ctx.state == nullptr) return;  // no images
   auto& state = static_cast<ForwardState&>(*ctx.state);
-  state.gather.run(in[0].data, in[1].data, ctx.parameter_version,
-                   in.size() == 3 ? in[2].data : nullptr, out[0].data, ctx.workspace.data());
+  state.gather.run(ctx, in[0].data, in[1].data, in.size() == 3 ? in[2].data : nullptr, out[0].data,
+                   ctx.workspace.data());
   if (state.relu)
     with_float_type(out[0].type.dtype, [&]<class T>() { relu(out[0].as<T>(), out[0].numel()); });
 }
@@ -375,7 +417,7 @@ std::unique_ptr<OpState> conv_prepare_backward_cpu(const PrepareArguments& given
   if (conv_sizes(attributes, in[0].shape, in[1].shape).relu)
     state->gradient_bytes = align_up(in.back().size_bytes());
   const Problem p = problem_of(attributes, in[0], in[1], in.back(), has_db);
-  if (out_present[0]) state->data = Gather::backward(p, state->stream);
+  if (out_present[0]) state->data = Gather::backward(p);
   if (out_present[1] || has_db) state->weights.emplace(p);
   return state;
 }
@@ -401,8 +443,7 @@ void conv_backward_cpu(OpContext& ctx, Inputs in, Outputs out) {
   if (state.weights)
     state.weights->run(x.data, dy.data, out[1].as<float>(), ctx.adds_to(1), db.as<float>(),
                        ctx.adds_to(2), workspace);
-  if (state.data)
-    state.data->run(dy.data, w.data, ctx.parameter_version, nullptr, out[0].data, workspace);
+  if (state.data) state.data->run(ctx, dy.data, w.data, nullptr, out[0].data, workspace);
 }
 
 }  // namespace phalanx

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "common/region_error.hpp"
 #include "reorder/reorder.hpp"
 
 namespace phalanx {
@@ -14,8 +15,11 @@ void copy_images(ConstTensorView from, TensorView to, Stream& stream) {
     one.data = whole.template as<std::byte>() + static_cast<std::size_t>(i) * one.type.size_bytes();
     return one;
   };
+  RegionError error;
 #pragma omp parallel for schedule(static)
-  for (std::int64_t i = 0; i < images; ++i) copy(part(from, i), part(to, i), stream);
+  for (std::int64_t i = 0; i < images; ++i)
+    error.guard([&] { copy(part(from, i), part(to, i), stream); });
+  error.rethrow();
 }
 
 }  // namespace

@@ -175,6 +175,7 @@ void Executor::run(const RunOptions& options) {
           .random = options.random,
           .accumulate = node.accumulate | (options.accumulate ? step.parameter_gradients : 0u),
           .parameter_version = options.parameter_version,
+          .packed = &parameters_.packed(),
           .random_place = options.random_place};
       ctx.random.node = node.random_index;
       if (options.on_node) options.on_node(node);

@@ -65,6 +65,8 @@ class ParameterSet {
   TensorView copies() const noexcept;  ///< bf16 [elements]; null without keep_copies
   /// Rounds the parameters into the copies, unless these are of that version already. See OpContext::parameter_version.
   void refresh_copies(std::uint64_t version, Stream& stream);
+  /// What kernels made of the parameters: OpContext::packed.
+  PackedParameters& packed() noexcept { return packed_; }
   /// Whoever wrote both, as optimizers do in one pass, says so.
   void set_copies_version(std::uint64_t version) noexcept { copies_version_ = version; }
 
@@ -74,6 +76,7 @@ class ParameterSet {
   Tensor own_parameters_, states_, copies_;
   TensorView parameters_;
   std::optional<std::uint64_t> copies_version_;
+  PackedParameters packed_;
 };
 
 }  // namespace phalanx

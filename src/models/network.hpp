@@ -55,7 +55,8 @@ class Network {
   /// the gradients.
   /// `shards` > 0: over so many shards of `batch` rows (see Plan).
   Executor& training(std::int64_t batch, std::int64_t shards = 0);
-  /// Inputs "x", "target"; outputs "loss", "logits", "y". Dropout is off, batch norm uses its running statistics.
+  /// Inputs "x", "target"; outputs "loss", "logits", "y" and, of classifiers, "correct". Dropout is off, batch norm
+  /// uses its running statistics.
   Executor& evaluation(std::int64_t batch);
   /// Input "x"; outputs "logits", "y".
   Executor& inference(std::int64_t batch);

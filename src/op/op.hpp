@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "op/attributes.hpp"
+#include "op/packed_parameters.hpp"
 #include "tensor/tensor.hpp"
 
 namespace phalanx {
@@ -51,6 +52,7 @@ struct OpContext {
   std::uint32_t accumulate = 0;
   /// Changes whenever parameters may have changed; kernels that keep packed weights repack then.
   std::uint64_t parameter_version = 0;
+  PackedParameters* packed = nullptr;         ///< of the network; null: a kernel keeps its own
   const RandomPlace* random_place = nullptr;  ///< null: zeros; on the CPU always
 
   bool adds_to(std::size_t output) const noexcept { return (accumulate >> output & 1u) != 0; }

@@ -49,8 +49,9 @@ Graph pool_before_relu(const Graph& graph);
 /// GPU gradients to rounding); in bf16 they are rounded once instead of after each operator. Comes before `differentiate`.
 Graph fuse_unary_chains(const Graph& graph);
 
-/// Lets a gemm or a conv apply the relu that alone reads it, on the way out of its sums, and drops that node. The same values;
-/// a training step then keeps y alone, and reads and writes it once less. Comes before `differentiate`.
+/// Lets a gemm or a conv apply the relu that alone reads it, and drops that node. The same values; a training step then keeps y
+/// alone. Our kernels apply it on the way out of their sums and so read and write y once less; behind those of oneDNN and
+/// cuDNN it is a pass over y. Comes before `differentiate`.
 Graph fuse_activation(const Graph& graph);
 
 /// Computes in bf16: floating inputs are cast on entry, every operator between runs on bf16 activations, and what feeds a
