@@ -38,7 +38,8 @@ TEST(JsonNumbers, ThatAreNoneAreRefused) {
        {"00",   "01",      "0123456", "1 2",         "12a",  "1,",    "0x10",   "+1",
         "1.",   ".5",      "1e",      "--1",         "1-",   "true",  "null",   "\"1\"",
         "{}",   "[]",      "[1",      "[1,]",        "[,1]", "[1 2]", "[1,,2]", "[01]",
-        "[1a]", "[[1],2]", "[1,[2]]", "[[1,2],[3]]", "1e39", "NaN"})
+        "[1a]", "[[1],2]", "[1,[2]]", "[[1,2],[3]]", "1e39", "NaN",   "[[]]",   "[[1],[]]",
+        "[1]]", "[0 0]",   "[1,2.]",  "[1.5,01]",    "[-]",  "[1]x"})
     EXPECT_THROW(numbers(text), Refusal) << text;
 }
 
@@ -47,6 +48,14 @@ TEST(JsonNumbers, KeepTheSizesOfTheirLists) {
   EXPECT_THAT(list.values, testing::ElementsAre(1, 2.5f, 3, 4, 5, 6));
   EXPECT_THAT(list.sizes, testing::ElementsAre(2, 3));
   EXPECT_THROW(numbers("[1, 2, 3]", 2), Refusal);
+  EXPECT_THROW(numbers("[1, 2, 3.5]", 2), Refusal);
+  const NumberList deep = numbers(" [ [ [1,2] , [3,4] , [5,6] ] ]\t");
+  EXPECT_THAT(deep.values, testing::ElementsAre(1, 2, 3, 4, 5, 6));
+  EXPECT_THAT(deep.sizes, testing::ElementsAre(1, 3, 2));
+  EXPECT_THAT(numbers("7").sizes, testing::IsEmpty());
+  EXPECT_THAT(numbers(std::string(16, '[') + "1" + std::string(16, ']')).sizes,
+              testing::SizeIs(16));
+  EXPECT_THROW(numbers(std::string(17, '[') + "1" + std::string(17, ']')), Refusal);
 }
 
 }  // namespace
