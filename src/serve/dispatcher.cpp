@@ -209,12 +209,7 @@ void Dispatcher::send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep
       if (!batch.empty() && rows + r->rows > most_rows) break;
       rows += r->rows;
       r->queue_ns = count_ns(now - r->arrived);
-      parts.push_back({.input = r->input,
-                       .input_offset = r->input_offset,
-                       .input_bytes = r->input->size_bytes() - r->input_offset,
-                       .output = r->output,
-                       .rows = r->rows,
-                       .is_u8 = r->is_u8});
+      parts.push_back({.input = r->input, .output = r->output, .rows = r->rows, .is_u8 = r->is_u8});
       batch.push_back(r);
       requests.pop_front();
     }

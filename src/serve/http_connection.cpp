@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <boost/asio/read.hpp>
-#include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
 #include <cstring>
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
-#include <list>
 #include <map>
 
 #include "core/error.hpp"

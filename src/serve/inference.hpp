@@ -34,9 +34,8 @@ inline constexpr int kClientGone = 499;
 
 /// Rows for one version of a model, from the moment they are complete to their answers. Lives in the front end's thread.
 struct Inference {
-  SharedBlock input;             ///< f32 or u8 [rows, ...sample]
-  std::size_t input_offset = 0;  ///< of the rows in the block
-  SharedBlock output;            ///< f32 [rows, outputs]
+  SharedBlock input;   ///< f32 or u8 [rows, ...sample]
+  SharedBlock output;  ///< f32 [rows, outputs]
   std::int64_t rows = 0;
   bool is_u8 = false;
   int priority = 0;  ///< lower goes first

@@ -42,7 +42,6 @@ SharedBlock InferenceService::allocate_rows(const ServedVersion& version, std::i
 InferencePtr InferenceService::make_inference(const Job& job) {
   auto inference = std::make_shared<Inference>();
   inference->input = job.input;
-  inference->input_offset = job.input_offset;
   inference->rows = job.rows;
   inference->is_u8 = job.is_u8;
   inference->priority = job.priority;

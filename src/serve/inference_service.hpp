@@ -26,7 +26,6 @@ class InferenceService {
   struct Job {
     ServedVersionPtr version;
     SharedBlock input;  ///< f32 or u8 [rows, ...sample]
-    std::size_t input_offset = 0;
     std::int64_t rows = 0;
     bool is_u8 = false;
     int priority = 0;

@@ -105,13 +105,12 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     std::vector<net::const_buffer> rows;
     std::int64_t count = 0;
     for (const Part& p : parts) {
-      const auto part = bytes_of(WirePart{.input_offset = p.input->offset() + p.input_offset,
+      const auto part = bytes_of(WirePart{.input_offset = p.input->offset(),
                                           .output_offset = p.output->offset(),
                                           .rows = static_cast<std::uint32_t>(p.rows),
                                           .is_u8 = p.is_u8 ? 1u : 0u});
       head.insert(head.end(), part.begin(), part.end());
-      if (!c.link->shares_memory())
-        rows.emplace_back(p.input->data() + p.input_offset, p.input_bytes);
+      if (!c.link->shares_memory()) rows.emplace_back(p.input->data(), p.input->size_bytes());
       count += p.rows;
     }
     Rank& r = ranks_[static_cast<std::size_t>(rank)];

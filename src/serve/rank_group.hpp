@@ -91,8 +91,6 @@ class RankGroup {
 
   struct Part {
     SharedBlock input;
-    std::size_t input_offset = 0;
-    std::size_t input_bytes = 0;
     SharedBlock output;
     std::int64_t rows = 0;
     bool is_u8 = false;

@@ -51,6 +51,14 @@ Repository::Repository(std::string folder) : folder_(std::move(folder)) {
     throw IoError(fmt::format("{}: is no folder of models", folder_));
 }
 
+std::string Repository::without_folder(std::string text) const {
+  if (folder_.empty()) return text;
+  const std::string prefix = folder_ + "/";
+  for (std::size_t at = 0; (at = text.find(prefix, at)) != std::string::npos;)
+    text.erase(at, prefix.size());
+  return text;
+}
+
 std::vector<std::string> Repository::models() const {
   std::vector<std::string> names;
   for_each_folder(folder_, [&](const std::string& name) {

@@ -21,6 +21,8 @@ class Repository {
   Repository() = default;
 
   const std::string& folder() const noexcept { return folder_; }
+  /// A text with names of files as they lie in the repository: where that lies is nobody's business who asks over HTTP.
+  std::string without_folder(std::string text) const;
   /// Names of models, sorted. Entries that cannot be one are left out.
   std::vector<std::string> models() const;
   /// Published versions of a model, ascending; none if there is no such model.

@@ -15,7 +15,7 @@ enum class WireKind : std::uint32_t {
   kHello =
       1,  ///< rank -> front, text: token, rank, size, host, node, device, pid; of a model in memory: manifest
   kWelcome,  ///< front -> rank, WireWelcome; with the arena's file descriptor if the rank shares it
-  kLoad,     ///< front -> rank, text: handle, folder, name, version, sha256, max_batch_size
+  kLoad,     ///< front -> rank, text: handle, manifest, folder, max_batch_size
   kLoaded,   ///< rank -> front, text: handle, error (empty: ready), seconds, memory_bytes
   kUnload,   ///< front -> rank, WireUnload. Comes behind the last batch of the model
   kRun,  ///< front -> rank, WireRun, then `parts` times WirePart; elsewhere the rows behind them

@@ -15,14 +15,6 @@ namespace {
 
 constexpr std::size_t kMostBytes = std::size_t{1} << 20;
 
-/// Reasons name files by their place in the repository, not in the server's file system.
-std::string without_folder(std::string text, const std::string& folder) {
-  const std::string prefix = folder + "/";
-  for (std::size_t at = 0; (at = text.find(prefix, at)) != std::string::npos;)
-    text.erase(at, prefix.size());
-  return text;
-}
-
 /// Calls `use(key, value)` for the members of the body, which may be absent.
 template <class Use>
 void for_each_member(const std::string& body, Use use) {
@@ -38,14 +30,14 @@ void for_each_member(const std::string& body, Use use) {
 // --- index
 
 void append_entry(std::string& to, const std::string& model, const ServedVersion* version,
-                  const std::string& folder) {
+                  const Repository& repository) {
   to += to.empty() ? "[" : ",";
   to += "{\"name\":";
   append_json_text(to, model);
   if (version != nullptr) {
     to += fmt::format(R"(,"version":"{}","state":"{}","reason":)", version->version,
                       name(version->state));
-    append_json_text(to, without_folder(version->reason, folder));
+    append_json_text(to, repository.without_folder(version->reason));
   }
   to += '}';
 }
@@ -58,11 +50,11 @@ std::string index_json(const Registry& registry, bool ready_only, const HttpExch
   for (const auto& [model, entry] : registry.models())
     for (const auto& [number, version] : entry.versions)
       if (exchange.may_see(model) && (!ready_only || version->state == VersionState::kReady))
-        append_entry(body, model, version.get(), repository.folder());
+        append_entry(body, model, version.get(), repository);
   if (!ready_only)
     for (const std::string& model : repository.models())
       if (exchange.may_see(model) && !registry.models().contains(model))
-        append_entry(body, model, nullptr, repository.folder());
+        append_entry(body, model, nullptr, repository);
   return body.empty() ? "[]" : body + "]";
 }
 
@@ -126,7 +118,7 @@ Awaitable<HttpResponse> load(InferenceService& service, HttpExchange& exchange,
   const std::string error = co_await change(std::move(start));
   if (!error.empty())
     throw Refusal(400, fmt::format("model '{}' could not be loaded: {}", model,
-                                   without_folder(error, registry.repository().folder())));
+                                   registry.repository().without_folder(error)));
   HttpResponse response;
   co_return response;
 }

@@ -1,21 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/protocol/openapi.hpp"
 
-#include <algorithm>
-
 #include "core/text.hpp"
 #include "serve/json_file.hpp"
 #include "serve/protocol/openapi_schemas.hpp"
 
 namespace phalanx {
 namespace {
-
-std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return text;
-}
 
 /// Names of the places of "/v2/models/{model}/infer".
 Json parameters_of(const std::string& pattern) {
@@ -31,7 +22,7 @@ Json parameters_of(const std::string& pattern) {
 
 /// "post_v2_models_model_infer": unique, since pattern and method are.
 std::string operation_id(const std::string& method, const std::string& pattern) {
-  std::string id = lower(method);
+  std::string id = lower_case(method);
   for (const char c : pattern) {
     if (c == '/' || c == '.') id += '_';
     const bool is_letter =
@@ -114,7 +105,7 @@ std::string openapi_document(const std::vector<Route>& routes, const std::string
                              const std::vector<OpenApiExample>& examples) {
   Json paths = Json::object();
   for (const Route& route : routes)
-    paths[route.pattern][lower(route.method)] = operation_of(route, examples);
+    paths[route.pattern][lower_case(route.method)] = operation_of(route, examples);
   const Json document = {
       {"openapi", "3.1.0"},
       {"info",

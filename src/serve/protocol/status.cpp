@@ -19,15 +19,6 @@ Json latency_json(const LatencyHistogram& h) {
   return {{"counts", counts}, {"sum_s", h.sum()}};
 }
 
-/// Why a version is unavailable. Where the repository lies is not for everybody who may ask models.
-std::string reason_of(const ServedVersion& v, const Repository& repository) {
-  std::string reason = v.reason;
-  const std::string folder = repository.folder() + "/";
-  for (std::size_t at = 0; (at = reason.find(folder, at)) != std::string::npos;)
-    reason.erase(at, folder.size());
-  return reason;
-}
-
 Json version_json(const ServedVersion& v, const Repository& repository, bool may_operate) {
   const VersionStats& s = v.stats;
   Json batches = Json::object();
@@ -59,7 +50,7 @@ Json version_json(const ServedVersion& v, const Repository& repository, bool may
                {"shadow_disagreed", s.shadow_disagreed},
                {"latency", latency_json(s.latency)}};
   if (!may_operate) return json;
-  json["reason"] = reason_of(v, repository);
+  json["reason"] = repository.without_folder(v.reason);
   json["load_s"] = v.load_seconds;
   json["memory_bytes"] = v.memory_bytes;
   return json;
