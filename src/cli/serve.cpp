@@ -96,8 +96,11 @@ std::optional<ServeArguments> parse_serve(Arguments arguments, bool is_first) {
   table.add("allow-host", &options.gate.allowed_hosts, "",
             "name of this server in Host headers, beside its own, localhost and IP addresses; "
             "*.name: all below; *: any");
-  table.add("max-body-mib", &body_mib, "MiB", "longest body of a request").at_least(1);
-  table.add("max-connections", &most_connections, "", "at once; beyond, clients get 429")
+  table.add("max-body-mib", &body_mib, "MiB", "longest body of a request; of /predict at most 64")
+      .at_least(1);
+  table
+      .add("max-connections", &most_connections, "",
+           "at once; beyond, clients get 429, or with TLS nothing")
       .at_least(1);
   table.add("max-connections-per-client", &per_client, "", "of one address").at_least(1);
   table.add("idle-seconds", &options.http.idle_seconds, "s", "between requests of a connection")

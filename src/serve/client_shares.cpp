@@ -18,7 +18,9 @@ void ClientShares::take(const std::string& client, std::uint64_t bytes, std::uin
   const auto found = by_client_.find(client);
   const std::uint64_t has = found == by_client_.end() ? 0 : found->second;
   if (exceeds(has, bytes, own_bytes, most_bytes_per_client_))
-    throw Refusal(429, "other requests of this client that are still arriving take too much memory",
+    throw Refusal(429,
+                  "other requests of this client take too much memory: they are still arriving, or "
+                  "their answers have not been taken yet",
                   1);
   if (exceeds(taken_bytes_, bytes, own_bytes, most_bytes_))
     throw Refusal(503, "the server has no memory for this request now", 1);

@@ -126,7 +126,8 @@ class Page {
   }
 
   std::string write(bool triton_names) {
-    single("phalanx_ready", "gauge", "Whether the ranks are there, with all models.",
+    single("phalanx_ready", "gauge",
+           "Whether the ranks are there, and every model is loaded or could not be.",
            view_.is_ready() ? 1 : 0);
     single("phalanx_ranks_up", "gauge", "Whether all ranks are there.",
            view_.group.is_up() ? 1 : 0);
