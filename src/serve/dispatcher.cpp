@@ -46,6 +46,9 @@ void Dispatcher::add(const std::shared_ptr<ModelQueue>& queue) {
 
 void Dispatcher::submit(const std::shared_ptr<ModelQueue>& queue, InferencePtr request) {
   if (!group_.is_up()) throw Refusal(503, "the ranks are being started", 1);
+  // While a body arrived its model may have gone with its ranks, and not be loaded again yet.
+  if (std::ranges::find(queues_, queue) == queues_.end())
+    throw Refusal(503, "the model is not loaded now", 1);
   if (queue->rows_ + request->rows > queue->config_.max_queue_rows)
     throw Refusal(503,
                   fmt::format("{} rows wait already, at most {} may", queue->rows_,
@@ -89,7 +92,7 @@ void Dispatcher::remove(const std::shared_ptr<ModelQueue>& queue) {
 
 void Dispatcher::refuse_all(const std::string& why) {
   ranks_.clear();
-  const auto queues = queues_;
+  const auto queues = std::exchange(queues_, {});
   for (const auto& queue : queues) {
     auto waiting = std::exchange(queue->by_priority_, {});
     queue->rows_ = 0;

@@ -60,17 +60,18 @@ class Dispatcher {
  public:
   Dispatcher(net::io_context& io, RankGroup& group);
 
-  /// Once, however often it is called.
+  /// Takes requests for a queue, whose model is on all ranks now. Once, however often it is called.
   void add(const std::shared_ptr<ModelQueue>& queue);
   /// What waits in it is refused with 503.
   void remove(const std::shared_ptr<ModelQueue>& queue);
 
   /// Rows with their place, deadline and `finished`; at most max_batch_size.
-  /// Throws    Refusal 503 if the queue is full or the ranks are gone.
+  /// Throws    Refusal 503 if the queue is full, or its model is not on the ranks.
   void submit(const std::shared_ptr<ModelQueue>& queue, InferencePtr request);
   /// Nobody wants its answer any more. What waits is dropped at once.
   void cancel(const InferencePtr& request);
-  /// The ranks are gone: everything that waits is refused with 503.
+  /// The ranks are gone, and the models with them: everything that waits is refused with 503, and every queue has to be added
+  /// again.
   void refuse_all(const std::string& why);
   /// Ranks have become free or have come back.
   void pump();

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
@@ -29,7 +28,7 @@ struct Registry::Change {
 
 Registry::Registry(net::io_context& io, Repository repository, RankGroup& group,
                    Dispatcher& dispatcher)
-    : io_(io), repository_(std::move(repository)), group_(group), dispatcher_(dispatcher) {}
+    : repository_(std::move(repository)), group_(group), dispatcher_(dispatcher), watch_(io) {}
 
 ServedVersionPtr Registry::make_version(const std::string& model, std::int64_t version,
                                         const ModelConfig& config,
@@ -47,20 +46,17 @@ ServedVersionPtr Registry::make_version(const std::string& model, std::int64_t v
     made->reason = e.what();
   }
   const std::weak_ptr<ServedVersion> weak = made;
-  made->queue =
-      std::make_shared<ModelQueue>(made->handle, config, made->output_numel(),
-                                   [this, weak](std::int64_t rows, const BatchResult& result) {
-                                     const ServedVersionPtr v = weak.lock();
-                                     if (v && !result.is_lost && result.error.empty()) {
-                                       ++v->stats.executions;
-                                       auto& batch = v->stats.batches[rows];
-                                       batch.input.add(result.input_ns);
-                                       batch.infer.add(result.infer_ns);
-                                       batch.output.add(result.output_ns);
-                                     }
-                                     if (!retired_.empty())
-                                       net::post(io_, [this] { release_retired(); });
-                                   });
+  made->queue = std::make_shared<ModelQueue>(made->handle, config, made->output_numel(),
+                                             [weak](std::int64_t rows, const BatchResult& result) {
+                                               const ServedVersionPtr v = weak.lock();
+                                               if (v && !result.is_lost && result.error.empty()) {
+                                                 ++v->stats.executions;
+                                                 auto& batch = v->stats.batches[rows];
+                                                 batch.input.add(result.input_ns);
+                                                 batch.infer.add(result.infer_ns);
+                                                 batch.output.add(result.output_ns);
+                                               }
+                                             });
   return made;
 }
 
@@ -80,6 +76,7 @@ void Registry::start_loading(const ServedVersionPtr& version, std::function<void
                 version->reason = loaded.error;
                 version->state =
                     loaded.error.empty() ? VersionState::kReady : VersionState::kUnavailable;
+                if (loaded.error.empty()) dispatcher_.add(version->queue);
                 done();
               });
 }
@@ -150,12 +147,8 @@ void Registry::finish_change(const std::shared_ptr<Change>& change) {
   ServedModelEntry& entry = models_[change->model];
   for (auto& [version, fresh] : change->versions) {
     ServedVersionPtr& place = entry.versions[version];
-    if (place == fresh) {
-      if (fresh->state == VersionState::kReady) dispatcher_.add(fresh->queue);
-      continue;
-    }
+    if (place == fresh) continue;
     if (fresh->state == VersionState::kReady) {
-      dispatcher_.add(fresh->queue);
       if (place) retire(place);
       place = fresh;
     } else if (!place) {
@@ -181,10 +174,7 @@ void Registry::adopt(const Manifest& manifest, Done done) {
   const ServedVersionPtr v =
       make_version(manifest.name, manifest.version, {}, [&] { return manifest; });
   models_[v->model].versions[v->version] = v;
-  start_loading(v, [this, v, done = std::move(done)] {
-    if (v->state == VersionState::kReady) dispatcher_.add(v->queue);
-    done(v->reason);
-  });
+  start_loading(v, [v, done = std::move(done)] { done(v->reason); });
 }
 
 void Registry::unload(const std::string& model, Done done) {
@@ -205,12 +195,25 @@ void Registry::unload(const std::string& model, Done done) {
 void Registry::retire(const ServedVersionPtr& version, std::function<void()> done) {
   version->state = VersionState::kUnloading;
   retired_.push_back({version, std::move(done)});
-  net::post(io_, [this] { release_retired(); });
+  watch_retired(std::chrono::milliseconds(0));
+}
+
+/// The last request may let go of a version in many ways: answered, late, cancelled, refused, or with its body cut short. So
+/// nobody tells; somebody looks.
+void Registry::watch_retired(std::chrono::milliseconds after) {
+  constexpr std::chrono::milliseconds kPause{10};
+  watch_.expires_after(after);
+  watch_.async_wait([this, kPause](auto error) {
+    if (error) return;
+    release_retired();
+    if (!retired_.empty()) watch_retired(kPause);
+  });
 }
 
 void Registry::release_retired() {
-  const auto idle = std::ranges::partition(
-      retired_, [](const Retired& r) { return !r.version->queue->is_idle(); });
+  const auto idle = std::ranges::partition(retired_, [](const Retired& r) {
+    return r.version.use_count() > 1 || !r.version->queue->is_idle();
+  });
   const std::vector<Retired> gone(idle.begin(), idle.end());
   retired_.erase(idle.begin(), idle.end());
   for (const Retired& r : gone) {
@@ -264,7 +267,6 @@ ServedVersionPtr Registry::shadow_of(const std::string& model) {
 }
 
 void Registry::ranks_are_up() {
-  release_retired();
   for (auto& [name, entry] : models_)
     for (auto& [number, served] : entry.versions) {
       if (served->is_damaged()) continue;
@@ -272,9 +274,7 @@ void Registry::ranks_are_up() {
       ++restoring_;
       start_loading(v, [this, v] {
         --restoring_;
-        if (v->state == VersionState::kUnloading) return;
-        if (v->state == VersionState::kReady) return dispatcher_.add(v->queue);
-        if (group_.is_up())
+        if (v->state == VersionState::kUnavailable && group_.is_up())
           log_error("version {} of model '{}' could not be loaded: {}", v->version, v->model,
                     v->reason);
       });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -20,7 +21,8 @@ enum class VersionState : std::uint8_t { kLoading, kReady, kUnloading, kUnavaila
 /// "READY", as the repository index says it.
 std::string_view name(VersionState state) noexcept;
 
-/// One version of a model that is, was or will be on the ranks. Requests hold it, so that it ends behind the last of them.
+/// One version of a model that is, was or will be on the ranks. Requests hold it from their head to their answer, and it stays
+/// on the ranks while anybody does.
 struct ServedVersion {
   std::string model;
   std::int64_t version = 0;
@@ -96,9 +98,9 @@ class Registry {
   void start_loading(const ServedVersionPtr& version, std::function<void()> done);
   void finish_change(const std::shared_ptr<Change>& change);
   void retire(const ServedVersionPtr& version, std::function<void()> done = {});
+  void watch_retired(std::chrono::milliseconds after);
   void release_retired();
 
-  net::io_context& io_;
   Repository repository_;
   RankGroup& group_;
   Dispatcher& dispatcher_;
@@ -110,6 +112,7 @@ class Registry {
     std::function<void()> done;
   };
   std::vector<Retired> retired_;
+  net::steady_timer watch_;
   std::uint64_t next_handle_ = 1;
   int restoring_ = 0;  // versions that are loaded again
 };

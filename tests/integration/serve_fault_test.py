@@ -11,6 +11,7 @@ import ssl
 import struct
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from attacking import MIB, Raw, head, resident, table_server
 from serve_test import samples, trained
@@ -122,6 +123,89 @@ def test_a_model_that_is_taken_off_while_it_is_loaded_again_takes_no_memory(t):
             hits += was == ["LOADING"]
             assert server.post("/v2/repository/models/model/load")[0] == 200 and state() == ["READY"]
         assert hits > 0, "it was never taken off in time"
+
+
+def halves(sample):
+    """A request in two pieces."""
+    body = json.dumps({"input": sample})
+    return head(f"Content-Length: {len(body)}") + body[:10], body[10:]
+
+
+def in_progress(server):
+    return int(re.search(rb"\nphalanx_http_requests_in_progress (\d+)\n", server.get("/metrics")[1]).group(1)) - 1
+
+
+def test_a_version_that_goes_answers_requests_whose_body_is_still_to_come(t):
+    checkpoint, data = trained(t, "classification")
+    publish(t, checkpoint)
+    first, rest = halves(samples(data)[0])
+    with Server(t) as server:
+
+        def begun():
+            raw = Raw(server).send(first)
+            wait_until(lambda: in_progress(server) == 1, 5, "the head is read")
+            return raw
+
+        def version(raw):
+            status, _, answer = raw.send(rest).answer()
+            raw.socket.close()
+            return status == 200 and json.loads(answer)["version"]
+
+        replaced = begun()
+        publish(t, checkpoint)
+        assert server.post("/v2/repository/models/model/load")[0] == 200
+        assert version(begun_again := Raw(server).send(first)) == "2", begun_again
+        time.sleep(0.3)
+        assert version(replaced) == "1"
+        taken_off = begun()
+        with ThreadPoolExecutor() as pool:
+            unload = pool.submit(server.post, "/v2/repository/models/model/unload")
+            wait_until(lambda: server.post("/predict/model", rest)[0] == 404, 5, "nobody new finds it")
+            time.sleep(0.3)
+            assert not unload.done(), "it waits for the last request"
+            assert version(taken_off) == "2"
+            assert unload.result(5)[0] == 200
+
+
+def test_a_request_whose_ranks_were_lost_before_its_body_came_may_come_again(t):
+    data = t.table(rows=300, kind="classification", name="classification")
+    config = t.config(f"model = mlp\nhidden = 3000 3000\nbatch-size = 16\ndata = {data}\n")
+    t.run("train", config, "--output", t.path("run"), "--max-steps", 1)
+    publish(t, t.newest("run"))
+    first, rest = halves(samples(data)[0])
+    with Server(t) as server:
+        ready_on_two, hits = [Raw(server).send(first) for _ in range(2)], 0
+        for raw in ready_on_two:
+            wait_until(lambda: in_progress(server) >= 1, 5, "the head is read")
+            os.kill(server.rank_pids()[0], signal.SIGKILL)
+            wait_until(lambda: not server.is_ready(), 5, "the rank is missed")
+            wait_until(lambda: b'state="LOADING"} 1' in server.get("/metrics")[1], 20, "the model is loaded again")
+            status, headers, answer = raw.send(rest).answer()
+            assert status == 503 and int(headers["retry-after"]) >= 1, (status, answer)
+            hits += b"not loaded" in answer
+            server.wait_ready()
+        assert hits > 0, "it never came while the model was loaded"
+        assert Raw(server).send(first, rest).answer()[0] == 200
+
+
+def test_a_model_is_taken_off_when_the_last_client_that_waited_for_it_leaves(t):
+    checkpoint, data = trained(t, "classification")
+    publish(t, checkpoint)
+    publish(t, checkpoint, "other")
+    first, rest = halves(samples(data)[0])
+    with Server(t) as server, ThreadPoolExecutor() as pool:
+        rank = server.rank_pids()[0]
+        os.kill(rank, signal.SIGSTOP)
+        busy = Raw(server).send(first.replace("/model", "/other"), rest)
+        wait_until(lambda: b'running_rows{model="other",version="1"} 1' in server.get("/metrics")[1], 5, "the rank is busy")
+        last = Raw(server).send(first, rest)
+        wait_until(lambda: b'waiting_rows{model="model",version="1"} 1' in server.get("/metrics")[1], 5, "one waits")
+        unload = pool.submit(server.post, "/v2/repository/models/model/unload")
+        wait_until(lambda: server.post("/predict/model", rest)[0] == 404, 5, "nobody new finds it")
+        last.socket.close()
+        assert unload.result(3)[0] == 200
+        os.kill(rank, signal.SIGCONT)
+        assert busy.answer()[0] == 200
 
 
 def test_tls_clients_that_leave_take_their_requests_with_them(t):

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+
+#include "core/text.hpp"
+#include "serve/dispatcher.hpp"
+#include "serve/launch.hpp"
+#include "serve/rank_group.hpp"
+#include "serve/rank_server.hpp"
+#include "serve/rank_socket.hpp"
+
+namespace phalanx {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+const std::string kToken(64, 'a');
+
+/// The other end of a group's connection: does what the test says.
+class FakeRank {
+ public:
+  explicit FakeRank(int descriptor) : descriptor_(descriptor), socket_(descriptor) {}
+
+  static FakeRank by_unix(const std::string& name) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path + 1, name.data(), name.size());
+    return connected(AF_UNIX, &address, offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  }
+  static FakeRank by_tcp(int port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return connected(AF_INET, &address, sizeof address);
+  }
+
+  void hello(int rank, int size, bool has_manifest = false) {
+    const nlohmann::json text = {{"token", kToken}, {"rank", rank},
+                                 {"size", size},    {"node", 0},
+                                 {"pid", 0},        {"host", "elsewhere"},
+                                 {"device", "cpu"}, {"has_manifest", has_manifest}};
+    socket_.send_text(WireKind::kHello, text.dump());
+  }
+  void say(WireKind kind, const std::string& text) { socket_.send_text(kind, text); }
+
+  bool has_message() const {
+    pollfd look{descriptor_, POLLIN, 0};
+    return ::poll(&look, 1, 0) > 0;
+  }
+  /// False if the connection has ended.
+  bool receive(WireHeader& header, std::string& text) {
+    if (!socket_.receive_header(header)) return false;
+    text = socket_.receive_text(header);
+    return true;
+  }
+  /// Of the batch that has come, or nothing.
+  struct Run {
+    WireRun head;
+    std::uint32_t rows = 0;
+  };
+  std::optional<Run> receive_run() {
+    while (has_message()) {
+      WireHeader header;
+      std::string text;
+      if (!receive(header, text)) return std::nullopt;
+      if (header.kind != WireKind::kRun) continue;
+      Run run;
+      std::memcpy(&run.head, text.data(), sizeof run.head);
+      for (std::uint32_t i = 0; i < run.head.parts; ++i) {
+        WirePart part;
+        std::memcpy(&part, text.data() + sizeof run.head + i * sizeof part, sizeof part);
+        run.rows += part.rows;
+      }
+      return run;
+    }
+    return std::nullopt;
+  }
+  void answer(const Run& run, std::chrono::nanoseconds took = {}, std::size_t answer_bytes = 0) {
+    const std::vector<std::byte> answers(answer_bytes);
+    socket_.send_answer(
+        {.batch = run.head.batch, .infer_ns = static_cast<std::uint64_t>(took.count())}, "",
+        answers);
+  }
+
+ private:
+  template <class Address>
+  static FakeRank connected(int family, const Address* address, std::size_t size) {
+    const int descriptor = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(::connect(descriptor, reinterpret_cast<const sockaddr*>(address),
+                        static_cast<socklen_t>(size)),
+              0)
+        << std::strerror(errno);
+    return FakeRank(descriptor);
+  }
+
+  int descriptor_;
+  RankSocket socket_;
+};
+
+/// The front end's side, in the thread of the test.
+class Ranks : public testing::Test {
+ protected:
+  RankGroup& start(RankGroupOptions options) {
+    options.token = kToken;
+    options.host = "here";
+    group_.emplace(
+        io_, arena_, options,
+        RankGroup::Listener{.on_up = [this] { ++ups_; },
+                            .on_lost = [this](const std::string& why) { lost_.push_back(why); },
+                            .on_given_up = [this](const std::string&) { ++given_up_; }});
+    group_->start();
+    return *group_;
+  }
+  RankGroup& start_attached(int ranks, bool spans_hosts = false) {
+    RankGroupOptions options;
+    options.attached_ranks = ranks;
+    options.spans_hosts = spans_hosts;
+    return start(options);
+  }
+  /// Of ranks that the group starts: processes that do nothing, since the test speaks for them.
+  static RankGroupOptions started() {
+    RankGroupOptions options;
+    options.launch = {"/bin/sh", "-c", "exec sleep 60"};
+    options.program = "rank";
+    return options;
+  }
+
+  FakeRank come(bool by_tcp = false) {
+    const std::string address = group_->address();
+    const auto fields = split(address, ',');
+    return by_tcp ? FakeRank::by_tcp(static_cast<int>(parse_int(fields[2])))
+                  : FakeRank::by_unix(std::string(fields[0]));
+  }
+  std::vector<FakeRank> all_come(int ranks, bool by_tcp = false) {
+    std::vector<FakeRank> all;
+    for (int rank = 0; rank < ranks; ++rank) {
+      all.push_back(come(by_tcp));
+      all.back().hello(rank, ranks);
+    }
+    EXPECT_TRUE(until([&] { return group_->is_up(); }));
+    return all;
+  }
+
+  void go_on(milliseconds time) {
+    io_.restart();
+    io_.run_for(time);
+  }
+  template <class Condition>
+  bool until(Condition condition, milliseconds at_most = seconds(5)) {
+    const auto end = ServeClock::now() + at_most;
+    while (!condition()) {
+      if (ServeClock::now() > end) return false;
+      go_on(milliseconds(2));
+    }
+    return true;
+  }
+
+  RankGroup::Part part(std::int64_t rows) {
+    return {.input = arena_.allocate(64), .output = arena_.allocate(64), .rows = rows};
+  }
+
+  SharedArena arena_{1 << 20};
+  net::io_context io_;
+  std::optional<RankGroup> group_;
+  int ups_ = 0, given_up_ = 0;
+  std::vector<std::string> lost_;
+};
+
+// --- with a dispatcher
+
+class Dispatched : public Ranks {
+ protected:
+  std::shared_ptr<ModelQueue> add_queue(const ModelConfig& config, std::uint64_t handle = 1) {
+    auto queue =
+        std::make_shared<ModelQueue>(handle, config, 1, [](std::int64_t, const BatchResult&) {});
+    dispatcher_->add(queue);
+    return queue;
+  }
+  InferencePtr ask(const std::shared_ptr<ModelQueue>& queue, std::int64_t rows) {
+    auto request = std::make_shared<Inference>();
+    request->input = arena_.allocate(64);
+    request->output = arena_.allocate(static_cast<std::size_t>(rows) * sizeof(float));
+    std::memset(request->output->data(), 0, request->output->size_bytes());
+    request->rows = rows;
+    request->deadline = ServeClock::now() + seconds(60);
+    dispatcher_->submit(queue, request);
+    return request;
+  }
+  std::optional<Dispatcher> dispatcher_;
+};
+
+TEST_F(Dispatched, RequestsAreRefusedWhileTheirModelIsNotOnTheRanks) {
+  start_attached(1);
+  dispatcher_.emplace(io_, *group_);
+  auto ranks = all_come(1);
+  const auto queue = add_queue({});
+  EXPECT_EQ(ask(queue, 1)->status, 0);
+  const auto refused = [&] {
+    try {
+      ask(queue, 1);
+      return 0;
+    } catch (const Refusal& e) {
+      return e.status();
+    }
+  };
+  dispatcher_->refuse_all("the ranks are gone");
+  EXPECT_EQ(refused(), 503);
+  dispatcher_->add(queue);
+  EXPECT_EQ(refused(), 0);
+  dispatcher_->remove(queue);
+  EXPECT_EQ(refused(), 503);
+}
+
+}  // namespace
+}  // namespace phalanx
