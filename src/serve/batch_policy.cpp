@@ -35,7 +35,7 @@ BatchDecision decide_batch(const ModelConfig& config, const QueueView& queue) {
   if (left > nanoseconds::zero() && expected >= 1 && queue.utilisation >= 1) return {0, left};
   const bool shares = 5 * queue.share_time <= 4 * queue.service_time;
   const std::int64_t ranks = shares ? queue.idle_ranks : 1;
-  return {(queue.rows + ranks - 1) / ranks, {}};
+  return {(queue.rows + ranks - 1) / ranks, {}, ranks};
 }
 
 DelayControl::DelayControl(const ModelConfig& config)

@@ -27,15 +27,16 @@ struct QueueView {
 struct BatchDecision {
   std::int64_t rows = 0;
   std::chrono::nanoseconds wait{};
+  std::int64_t batches = 1;  ///< of so many rows, the last maybe of fewer, each to an idle rank
 };
 
 /// Dynamic batching. A full batch goes at once, and so does the largest preferred size that is there. Behind a batch that
 /// still runs nothing else is sent: waiting costs nothing there. To an idle rank a smaller batch goes when its first request
 /// has waited for the delay, or when waiting would not pay: nobody else is to be expected in what is left of it, or the ranks
 /// would keep up with rows one by one. No more are expected than the rate of arrivals says, nor than there were at once of
-/// late, without those that wait and those that will still run then. What goes to several idle ranks is shared out evenly if
-/// that saves a fifth of the time. The delay is that of DelayControl, and less where it would make answers miss target_p99_ms:
-/// at most  target - 2 * service_time.
+/// late, without those that wait and those that will still run then. What waits is shared out evenly among all idle ranks if
+/// that saves a fifth of the time; all shares go at once, since the rows of the first would have the others wait for them. The
+/// delay is that of DelayControl, and less where it would make answers miss target_p99_ms: at most  target - 2 * service_time.
 BatchDecision decide_batch(const ModelConfig& config, const QueueView& queue);
 
 /// How long a request may wait for others, so that the p99 of a model's answers keeps to target_p99_ms: max_queue_delay_us, but

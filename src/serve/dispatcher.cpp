@@ -138,14 +138,6 @@ int Dispatcher::choose_rank(ServeClock::time_point now, std::int64_t& idle_ranks
   return best;
 }
 
-nanoseconds Dispatcher::next_free(ServeClock::time_point now) const {
-  auto first = ServeClock::time_point::max();
-  const auto& ranks = group_.ranks();
-  for (std::size_t i = 0; i < ranks.size(); ++i)
-    if (ranks[i].outstanding > 0) first = std::min(first, ranks_[i].free_at);
-  return first - now;
-}
-
 void Dispatcher::pump() {
   const auto now = ServeClock::now();
   nanoseconds wait = nanoseconds::max();
@@ -161,9 +153,10 @@ void Dispatcher::pump() {
 /// True if something was sent. Else `wait` says when to look again.
 bool Dispatcher::dispatch_one(ServeClock::time_point now, nanoseconds& wait) {
   std::int64_t idle_ranks = 0;
-  const int rank = choose_rank(now, idle_ranks);
+  int rank = choose_rank(now, idle_ranks);
   std::shared_ptr<ModelQueue> first;
   BatchDecision chosen;
+  std::int64_t ready = 0;  // queues that would send
   ServeClock::time_point oldest_of_all = ServeClock::time_point::max();
   for (const auto& queue : queues_) {
     drop_dead(*queue, now);
@@ -176,26 +169,34 @@ bool Dispatcher::dispatch_one(ServeClock::time_point now, nanoseconds& wait) {
     if (rank < 0) continue;
     const std::int64_t share =
         (queue->rows_ + idle_ranks - 1) / std::max<std::int64_t>(idle_ranks, 1);
-    const BatchDecision decision =
-        decide_batch(queue->config_, {.rows = queue->rows_,
-                                      .oldest_wait = now - oldest,
-                                      .rows_per_second = queue->rows_per_second_,
-                                      .running_rows = queue->running_rows_,
-                                      .next_free = next_free(now),
-                                      .most_in_flight = std::lround(queue->most_in_flight_),
-                                      .longest_delay = queue->delay_.longest(),
-                                      .service_time = service_time(*queue, queue->rows_),
-                                      .share_time = service_time(*queue, share),
-                                      .utilisation = utilisation(*queue),
-                                      .idle_ranks = idle_ranks});
+    const BatchDecision decision = decide_batch(
+        queue->config_,
+        {.rows = queue->rows_,
+         .oldest_wait = now - oldest,
+         .rows_per_second = queue->rows_per_second_,
+         .running_rows = queue->running_rows_,
+         .next_free = queue->ends_.empty() ? nanoseconds::max() : *queue->ends_.begin() - now,
+         .most_in_flight = std::lround(queue->most_in_flight_),
+         .longest_delay = queue->delay_.longest(),
+         .service_time = service_time(*queue, queue->rows_),
+         .share_time = service_time(*queue, share),
+         .utilisation = utilisation(*queue),
+         .idle_ranks = idle_ranks});
     if (decision.rows == 0 && idle_ranks > 0) wait = std::min(wait, decision.wait);
-    if (decision.rows == 0 || oldest >= oldest_of_all) continue;
+    if (decision.rows == 0) continue;
+    ++ready;
+    if (oldest >= oldest_of_all) continue;
     first = queue;
     chosen = decision;
     oldest_of_all = oldest;
   }
   if (!first) return false;
   send(*first, first, rank, chosen.rows, now);
+  // The others have their turn behind it.
+  for (std::int64_t more = chosen.batches - ready; more > 0 && first->rows_ > 0; --more) {
+    rank = choose_rank(now, idle_ranks);
+    send(*first, first, rank, chosen.rows, now);
+  }
   return true;
 }
 
@@ -224,8 +225,10 @@ void Dispatcher::send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep
   queue.running_rows_ += rows;
   auto& free_at = ranks_[static_cast<std::size_t>(rank)].free_at;
   free_at = std::max(free_at, now) + service_time(queue, rows);
+  const auto end = queue.ends_.insert(free_at);
   group_.run(rank, queue.handle_, std::move(parts),
-             [this, keep, batch = std::move(batch), rows](const BatchResult& result) {
+             [this, keep, end, batch = std::move(batch), rows](const BatchResult& result) {
+               keep->ends_.erase(end);
                answered(*keep, batch, rows, result);
              });
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,7 @@ class ModelQueue {
   double rows_per_second_ = 0;
   double most_in_flight_ = 0;  // rows here at once, of late
   ServeClock::time_point last_arrival_;
+  std::multiset<ServeClock::time_point> ends_;  // of batches that run, as expected
   std::map<std::int64_t, std::chrono::nanoseconds> service_times_;  // by rows, smoothed
   DelayControl delay_;
 };
@@ -83,8 +85,6 @@ class Dispatcher {
   bool dispatch_one(ServeClock::time_point now, std::chrono::nanoseconds& wait);
   static void drop_dead(ModelQueue& queue, ServeClock::time_point now);
   int choose_rank(ServeClock::time_point now, std::int64_t& idle_ranks);
-  /// Until the first busy rank should have answered.
-  std::chrono::nanoseconds next_free(ServeClock::time_point now) const;
   void send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep, int rank,
             std::int64_t most_rows, ServeClock::time_point now);
   void answered(ModelQueue& queue, const std::vector<InferencePtr>& batch, std::int64_t rows,

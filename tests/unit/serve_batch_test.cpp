@@ -86,8 +86,10 @@ TEST(BatchPolicy, SharesOutAmongIdleRanksWhereThatSavesTime) {
   view.service_time = milliseconds(10);
   view.share_time = milliseconds(8);
   EXPECT_EQ(decide_batch({}, view).rows, 3);
+  EXPECT_EQ(decide_batch({}, view).batches, 3);
   view.share_time = milliseconds(9);
   EXPECT_EQ(decide_batch({}, view).rows, 7);
+  EXPECT_EQ(decide_batch({}, view).batches, 1);
 }
 
 TEST(DelayControl, KeepsThePercentileOfAnswersToItsTarget) {

@@ -225,5 +225,66 @@ TEST_F(Dispatched, RequestsAreRefusedWhileTheirModelIsNotOnTheRanks) {
   EXPECT_EQ(refused(), 503);
 }
 
+TEST_F(Dispatched, RequestsThatWaitGoToAllIdleRanksAtOnce) {
+  start_attached(2);
+  dispatcher_.emplace(io_, *group_);
+  auto ranks = all_come(2);
+  ModelConfig config;
+  config.max_queue_delay_us = 20'000'000;
+  const auto queue = add_queue(config);
+  // Eight rows take 1.6 s, so they say: half of them half of that.
+  const InferencePtr first = ask(queue, 8);
+  std::optional<FakeRank::Run> run;
+  ASSERT_TRUE(until([&] { return (run = ranks[0].receive_run()).has_value(); }));
+  ranks[0].answer(*run, milliseconds(1600));
+  ASSERT_TRUE(until([&] { return first->status == 200; }));
+  // The same eight clients ask again, one by one.
+  std::vector<InferencePtr> requests;
+  for (int i = 0; i < 7; ++i) requests.push_back(ask(queue, 1));
+  go_on(milliseconds(5));
+  EXPECT_FALSE(ranks[0].receive_run() || ranks[1].receive_run()) << "the others are waited for";
+  requests.push_back(ask(queue, 1));
+  go_on(milliseconds(5));
+  for (FakeRank& rank : ranks) {
+    run = rank.receive_run();
+    ASSERT_TRUE(run) << "a rank is idle while rows wait";
+    EXPECT_EQ(run->rows, 4u);
+  }
+}
+
+TEST_F(Dispatched, RequestsAreNotKeptForThoseOfAnotherModel) {
+  start_attached(3);
+  dispatcher_.emplace(io_, *group_);
+  auto ranks = all_come(3);
+  ModelConfig config;
+  config.max_queue_delay_us = 20'000'000;
+  const auto quick = add_queue(config, 2);
+  config.preferred_batch_sizes = {5};
+  const auto slow = add_queue(config, 1);
+  std::optional<FakeRank::Run> run;
+  const auto teach = [&](const auto& queue, std::chrono::nanoseconds took) {
+    const InferencePtr request = ask(queue, 8);
+    ASSERT_TRUE(until([&] { return (run = ranks[0].receive_run()).has_value(); }));
+    ranks[0].answer(*run, took);
+    ASSERT_TRUE(until([&] { return request->status == 200; }));
+  };
+  teach(quick, milliseconds(8));
+  teach(slow, seconds(400));
+  ask(slow, 5);
+  ask(quick, 1);
+  ask(slow, 1);
+  ask(slow, 1);
+  go_on(milliseconds(5));
+  EXPECT_EQ(ranks[0].receive_run()->rows, 5u);
+  EXPECT_EQ(ranks[1].receive_run()->head.handle, 2u);
+  EXPECT_FALSE(ranks[2].receive_run()) << "a client is missing";
+  // Now all eight are here, and the five that run come back too late, whenever the other model's client does.
+  ask(slow, 1);
+  go_on(milliseconds(5));
+  run = ranks[2].receive_run();
+  ASSERT_TRUE(run);
+  EXPECT_EQ(run->rows, 3u);
+}
+
 }  // namespace
 }  // namespace phalanx
