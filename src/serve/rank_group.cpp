@@ -234,6 +234,11 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     if (kind == WireKind::kRan) return ran(rank - connections_.begin(), bytes, size);
     if (kind == WireKind::kLoaded)
       return loaded(std::string(reinterpret_cast<const char*>(bytes), size));
+    if (kind == WireKind::kManifest && phase_ == Phase::kStarting) {
+      in_place_manifest_.assign(reinterpret_cast<const char*>(bytes), size);
+      awaits_manifest_ = false;
+      return come_up();
+    }
     lost("a rank sent what cannot be understood");
   }
 
@@ -250,14 +255,19 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
                               hello.at("size").get<int>(), connections_.size()));
     connections_[rank].link = link;
     link->trust();
-    if (hello.contains("manifest")) in_place_manifest_ = hello["manifest"].get<std::string>();
+    if (hello.at("has_manifest").get<bool>()) awaits_manifest_ = true;
     ranks_[rank] = {.node = hello.at("node").get<int>(),
                     .host = hello.at("host").get<std::string>(),
                     .device = hello.at("device").get<std::string>(),
                     .pid = hello.at("pid").get<std::int64_t>(),
                     .is_connected = true};
     link->send_welcome({link->shares_memory() ? arena_.size_bytes() : 0}, arena_.descriptor());
-    if (!std::ranges::all_of(ranks_, &Rank::is_connected)) return;
+    come_up();
+  }
+
+  /// If everything has come.
+  void come_up() {
+    if (awaits_manifest_ || !std::ranges::all_of(ranks_, &Rank::is_connected)) return;
     phase_ = Phase::kUp;
     has_answered_ = false;
     listener_.on_up();
@@ -324,6 +334,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     const int ranks = std::max(options_.ranks, options_.attached_ranks);
     connections_ = std::vector<Connection>(static_cast<std::size_t>(ranks));
     ranks_.assign(static_cast<std::size_t>(ranks), {});
+    awaits_manifest_ = false;
     if (options_.attached_ranks > 0) return;
     std::vector<std::string> arguments = options_.launch;
     for (const std::string& word :
@@ -448,8 +459,9 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   std::vector<Rank> ranks_;
   std::map<std::uint64_t, Load> loads_;
   std::uint64_t next_batch_ = 1, restarts_ = 0;
-  bool has_answered_ = false;  // a batch, since the ranks came
-  int failures_ = 0;           // in a row
+  bool awaits_manifest_ = false;  // of the first rank's model
+  bool has_answered_ = false;     // a batch, since the ranks came
+  int failures_ = 0;              // in a row
 };
 
 RankGroup::RankGroup(net::io_context& io, SharedArena& arena, RankGroupOptions options,

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "core/error.hpp"
+#include "core/log.hpp"
 
 namespace phalanx {
 
@@ -36,7 +37,14 @@ void RankLink::take_messages() {
   while (filled_ - at >= sizeof(WireHeader)) {
     WireHeader header;
     std::memcpy(&header, inbox_.data() + at, sizeof header);
-    if (header.size_bytes > most_bytes_) return fail();
+    if (header.size_bytes > most_bytes_) {
+      log_warning(
+          "a message of {} bytes came at the ranks' address, at most {} are taken{}: its sender is "
+          "refused",
+          header.size_bytes, most_bytes_,
+          most_bytes_ == kMostHelloBytes ? " of somebody who has not said who he is" : "");
+      return fail();
+    }
     const std::size_t whole = sizeof header + header.size_bytes;
     if (filled_ - at < whole) {
       if (whole > inbox_.size()) inbox_.resize(whole);  // before it is moved to the front

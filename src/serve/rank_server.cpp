@@ -35,8 +35,10 @@ class RankServer {
                   {"size", layout.size},  {"node", layout.node},
                   {"host", layout.host},  {"device", name(layout.device.kind)},
                   {"pid", ::getpid()}};
-    if (in_place != nullptr && layout.rank == 0) hello["manifest"] = to_json(in_place->manifest);
+    const bool has_manifest = in_place != nullptr && layout.rank == 0;
+    hello["has_manifest"] = has_manifest;
     socket_.send_text(WireKind::kHello, hello.dump());
+    if (has_manifest) socket_.send_text(WireKind::kManifest, to_json(in_place->manifest));
     loader_ = std::thread([this] { load_models(); });
   }
   RankServer(const RankServer&) = delete;

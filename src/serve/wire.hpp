@@ -13,7 +13,8 @@ namespace phalanx {
 /// rows of a batch follow the message, and its answers come back behind its answer.
 enum class WireKind : std::uint32_t {
   kHello =
-      1,  ///< rank -> front, text: token, rank, size, host, node, device, pid; of a model in memory: manifest
+      1,  ///< rank -> front, text: token, rank, size, host, node, device, pid, and whether kManifest follows
+  kManifest,  ///< rank -> front, text: of the model in memory
   kWelcome,  ///< front -> rank, WireWelcome; with the arena's file descriptor if the rank shares it
   kLoad,     ///< front -> rank, text: handle, manifest, folder, max_batch_size
   kLoaded,   ///< rank -> front, text: handle, error (empty: ready), seconds, memory_bytes

@@ -208,6 +208,16 @@ def test_a_model_is_taken_off_when_the_last_client_that_waited_for_it_leaves(t):
         assert busy.answer()[0] == 200
 
 
+def test_strangers_whose_first_message_is_too_long_are_in_the_log(t):
+    with table_server(t) as (server, _):
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.settimeout(5)
+            stranger.connect(b"\0" + front_name(server))
+            stranger.sendall(struct.pack("<IIQ", 1, 0, 65537))
+            assert stranger.recv(1) == b""
+        wait_until(lambda: "a message of 65537 bytes" in server.text(), 5, "the log says so")
+
+
 def test_tls_clients_that_leave_take_their_requests_with_them(t):
     certificate, key = t.path("cert.pem"), t.path("key.pem")
     make = ("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split()

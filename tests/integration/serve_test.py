@@ -123,6 +123,26 @@ def test_training_goes_on_as_a_server_in_the_same_processes(t):
     assert job.process.returncode == 0, job.text()
 
 
+def test_a_model_whose_description_is_long_goes_on_as_a_server(t):
+    """80 kB of names, which the first rank tells the front end."""
+    folder = t.idx_files("images_idx", 60)
+    t.idx_files("images_idx", 20, name="t10k", seed=2)
+    names = [word for label in "0123" for word in ("--class-names", label * 20_000)]
+    t.run("data", "import", "idx", folder, "--output", t.path("images.h5"), *names)
+    config = t.config(CNN + f"data = {t.path('images.h5')}\n")
+    job = t.start("train", config, "--output", t.path("shapes"), "--max-steps", 4, "--then-serve",
+                  "--serve-flags=--port 0 --address 127.0.0.1", ranks=2)
+    wait_until(lambda: re.search(r"info ready", job.text()) or not job.is_running(), 60, "the server is ready")
+    found = re.search(r"on http://127.0.0.1:(\d+);", job.text())
+    assert found and job.is_running(), job.text()[-6000:]
+    server = Server.__new__(Server)
+    server.port = int(found.group(1))
+    status, answer, _ = server.post("/predict/shapes", {"input": samples(t.path("images.h5"), "train")[0]})
+    assert status == 200 and answer["class"] in [label * 20_000 for label in "0123"], (status, str(answer)[:200])
+    os.kill(job.rank_pids()[0], signal.SIGTERM)
+    job.wait(30).says("drained in")
+
+
 class Load(threading.Thread):
     """Asks over and over, and knows which answers are right."""
 

@@ -180,6 +180,23 @@ class Ranks : public testing::Test {
   std::vector<std::string> lost_;
 };
 
+TEST_F(Ranks, MayBringAManifestThatIsLongerThanAHello) {
+  start_attached(2);
+  FakeRank first = come(), second = come();
+  first.hello(0, 2, true);
+  second.hello(1, 2);
+  go_on(milliseconds(50));
+  EXPECT_EQ(ups_, 0) << "the manifest is still to come";
+  const std::string manifest(4 * kMostHelloBytes, 'm');
+  // In a thread, since nobody reads here meanwhile, and a socket does not hold it.
+  std::thread sender([&] { first.say(WireKind::kManifest, manifest); });
+  EXPECT_TRUE(until([&] { return ups_ == 1; }));
+  if (ups_ == 0) group_.reset();
+  sender.join();
+  ASSERT_EQ(ups_, 1);
+  EXPECT_EQ(group_->in_place_manifest(), manifest);
+}
+
 // --- with a dispatcher
 
 class Dispatched : public Ranks {
