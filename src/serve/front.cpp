@@ -169,10 +169,10 @@ class Front {
   }
 
   void ranks_are_lost(const std::string& why) {
-    if (is_draining_) return;
-    log_error("{}{}", why,
-              options_.ranks.attached_ranks > 0 ? "" : "; the ranks are started again");
-    dispatcher_.refuse_all("the ranks are being started again");
+    const bool are_started_again = options_.ranks.attached_ranks == 0 && !has_stopped_;
+    log_error("{}{}", why, are_started_again ? "; the ranks are started again" : "");
+    dispatcher_.refuse_all(are_started_again ? "the ranks are being started again"
+                                             : "the ranks are gone");
     registry_.ranks_are_lost(why);
   }
 
@@ -219,6 +219,7 @@ class Front {
     if (!std::exchange(has_stopped_, true)) {
       in_progress_ = http_.requests_in_progress();
       http_.stop_accepting();
+      group_.stop_restarting();
     }
     const std::size_t left = http_.requests_in_progress();
     if (left > 0 && waited < options_.grace_seconds + options_.drain_seconds) return false;

@@ -51,6 +51,13 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     start_ranks();
   }
 
+  void stop_restarting() {
+    is_last_ = true;
+    if (phase_ != Phase::kWaiting) return;
+    phase_ = Phase::kGivenUp;
+    again_.cancel();
+  }
+
   void shut_down() {
     phase_ = Phase::kEnding;
     for (Connection& c : connections_)
@@ -408,6 +415,10 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     auto loads = std::exchange(loads_, {});
     for (auto& [handle, load] : loads) load.done({.error = why});
     listener_.on_lost(why);
+    if (is_last_) {
+      phase_ = Phase::kGivenUp;
+      return;
+    }
     constexpr int kMostFailures = 10;
     failures_ = was_of_use ? 0 : failures_ + 1;
     if (options_.attached_ranks > 0 || failures_ > kMostFailures) {
@@ -461,6 +472,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   std::uint64_t next_batch_ = 1, restarts_ = 0;
   bool awaits_manifest_ = false;  // of the first rank's model
   bool has_answered_ = false;     // a batch, since the ranks came
+  bool is_last_ = false;          // they are not started again
   int failures_ = 0;              // in a row
 };
 
@@ -470,6 +482,7 @@ RankGroup::RankGroup(net::io_context& io, SharedArena& arena, RankGroupOptions o
 RankGroup::~RankGroup() { state_->end_now(); }
 
 void RankGroup::start() { state_->start(); }
+void RankGroup::stop_restarting() { state_->stop_restarting(); }
 void RankGroup::shut_down() { state_->shut_down(); }
 bool RankGroup::is_up() const noexcept { return state_->is_up(); }
 const std::vector<RankGroup::Rank>& RankGroup::ranks() const noexcept { return state_->ranks(); }

@@ -63,6 +63,8 @@ class RankGroup {
   ~RankGroup();
 
   void start();
+  /// Ranks that are lost from now on are not started again, and nobody gives up because of that.
+  void stop_restarting();
   /// Ends the ranks in order; none is started again.
   void shut_down();
 

@@ -188,6 +188,26 @@ def test_a_request_whose_ranks_were_lost_before_its_body_came_may_come_again(t):
         assert Raw(server).send(first, rest).answer()[0] == 200
 
 
+def test_requests_that_wait_when_the_last_ranks_are_lost_are_told_so_at_once(t):
+    with table_server(t) as (server, sample):
+        first, rest = halves(sample)
+        rank = server.rank_pids()[0]
+        os.kill(rank, signal.SIGSTOP)
+        waiting = [Raw(server).send(first, rest) for _ in range(4)]
+        late = Raw(server).send(first)
+        wait_until(lambda: in_progress(server) == 5, 5, "all are in progress")
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "taking no more requests" in server.text(), 5, "the server drains")
+        time.sleep(0.5)
+        begin = time.monotonic()
+        os.kill(rank, signal.SIGKILL)
+        for raw in waiting:
+            assert raw.answer()[0] == 503
+        assert late.send(rest).answer()[0] == 503
+        assert server.process.wait(5) == 0, server.text()
+        assert time.monotonic() - begin < 3 and "again" not in server.text(), server.text()
+
+
 def test_a_model_is_taken_off_when_the_last_client_that_waited_for_it_leaves(t):
     checkpoint, data = trained(t, "classification")
     publish(t, checkpoint)

@@ -197,6 +197,20 @@ TEST_F(Ranks, MayBringAManifestThatIsLongerThanAHello) {
   EXPECT_EQ(group_->in_place_manifest(), manifest);
 }
 
+TEST_F(Ranks, AreNotStartedAgainOnceTheyShallNotBe) {
+  start(started());
+  auto ranks = all_come(1);
+  group_->stop_restarting();
+  BatchResult result;
+  group_->run(0, 7, {part(1)}, [&](const BatchResult& r) { result = r; });
+  ranks.clear();
+  ASSERT_TRUE(until([&] { return !lost_.empty(); }));
+  EXPECT_TRUE(result.is_lost);
+  go_on(milliseconds(50));
+  EXPECT_EQ(group_->restarts(), 0u);
+  EXPECT_EQ(given_up_, 0);
+}
+
 // --- with a dispatcher
 
 class Dispatched : public Ranks {
