@@ -134,7 +134,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
 
   struct Batch {
     std::uint64_t id = 0;
-    ServeClock::time_point sent;
+    ServeClock::time_point begun;  // when it was the first that the rank had not answered
     std::shared_ptr<std::vector<Part>> parts;
     std::function<void(const BatchResult&)> done;
   };
@@ -257,9 +257,11 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     if (!is_ours || phase_ != Phase::kStarting) return link->close();
     const auto rank = hello.at("rank").get<std::size_t>();
     if (rank >= connections_.size() || connections_[rank].link ||
-        hello.at("size").get<std::size_t>() != connections_.size())
+        hello.at("size").get<std::size_t>() != connections_.size()) {
+      link->close();  // it belongs to none of the ranks, which are dropped
       return lost(fmt::format("rank {} of {} came, expected each of {} once", rank,
                               hello.at("size").get<int>(), connections_.size()));
+    }
     connections_[rank].link = link;
     link->trust();
     if (hello.at("has_manifest").get<bool>()) awaits_manifest_ = true;
@@ -276,6 +278,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   void come_up() {
     if (awaits_manifest_ || !std::ranges::all_of(ranks_, &Rank::is_connected)) return;
     phase_ = Phase::kUp;
+    up_since_ = ServeClock::now();
     has_answered_ = false;
     listener_.on_up();
   }
@@ -296,26 +299,33 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
       return lost("a rank sent what cannot be understood");
     std::memcpy(&ran, bytes, sizeof ran);
     if (ran.batch != c.batches.front().id) return lost("a rank answered another batch");
+    bytes += sizeof ran;
+    size -= sizeof ran;
+    const bool has_answers = ran.is_error == 0 && !c.link->shares_memory();
+    if (has_answers && size != answer_bytes(c.batches.front()))
+      return lost(fmt::format("a rank sent {} bytes of answers, expected {}", size,
+                              answer_bytes(c.batches.front())));
     const Batch batch = std::move(c.batches.front());
     c.batches.pop_front();
+    if (!c.batches.empty()) c.batches.front().begun = ServeClock::now();
     Rank& r = ranks_[static_cast<std::size_t>(rank)];
     --r.outstanding;
     r.busy += std::chrono::nanoseconds(ran.input_ns + ran.infer_ns + ran.output_ns);
     BatchResult result{false, {}, ran.input_ns, ran.infer_ns, ran.output_ns};
-    bytes += sizeof ran;
-    size -= sizeof ran;
-    if (ran.is_error != 0) {
-      result.error.assign(reinterpret_cast<const char*>(bytes), size);
-    } else if (!c.link->shares_memory()) {
-      for (const Part& part : *batch.parts) {
-        if (size < part.output->size_bytes()) return lost("a rank sent too few answers");
-        std::memcpy(part.output->data(), bytes, part.output->size_bytes());
-        bytes += part.output->size_bytes();
-        size -= part.output->size_bytes();
-      }
+    if (ran.is_error != 0) result.error.assign(reinterpret_cast<const char*>(bytes), size);
+    for (std::size_t i = 0; has_answers && i < batch.parts->size(); ++i) {
+      const SharedBlock& output = (*batch.parts)[i].output;
+      std::memcpy(output->data(), bytes, output->size_bytes());
+      bytes += output->size_bytes();
     }
     has_answered_ = true;
     batch.done(result);
+  }
+
+  static std::size_t answer_bytes(const Batch& batch) {
+    std::size_t bytes = 0;
+    for (const Part& part : *batch.parts) bytes += part.output->size_bytes();
+    return bytes;
   }
 
   void loaded(const std::string& text) {
@@ -394,16 +404,17 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     if (phase_ != Phase::kUp) return;
     for (std::size_t rank = 0; rank < connections_.size(); ++rank) {
       const auto& batches = connections_[rank].batches;
-      if (!batches.empty() && now > batches.front().sent + seconds(options_.batch_deadline_s))
+      if (!batches.empty() && now > batches.front().begun + seconds(options_.batch_deadline_s))
         return lost(fmt::format("rank {} on {} has not answered for {} s", rank, ranks_[rank].host,
                                 options_.batch_deadline_s));
     }
   }
 
-  /// Everybody is told at once, then the ranks are started again: those that never answered a batch later and later, and
-  /// not for ever.
+  /// Everybody is told at once, then the ranks are started again: those that were of no use later and later, and not for ever.
   void lost(const std::string& why) {
-    const bool was_of_use = phase_ == Phase::kUp && has_answered_;
+    const std::chrono::duration<double> up = ServeClock::now() - up_since_;
+    const bool was_of_use =
+        phase_ == Phase::kUp && (has_answered_ || up.count() >= options_.settled_s);
     if (phase_ != Phase::kUp && phase_ != Phase::kStarting) return;
     phase_ = Phase::kWaiting;
     drop_links();
@@ -470,6 +481,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   std::vector<Rank> ranks_;
   std::map<std::uint64_t, Load> loads_;
   std::uint64_t next_batch_ = 1, restarts_ = 0;
+  ServeClock::time_point up_since_;
   bool awaits_manifest_ = false;  // of the first rank's model
   bool has_answered_ = false;     // a batch, since the ranks came
   bool is_last_ = false;          // they are not started again

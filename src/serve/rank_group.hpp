@@ -26,7 +26,9 @@ struct RankGroupOptions {
   std::int64_t threads = 1;      ///< per rank
   double start_deadline_s = 60;  ///< for all ranks to appear
   double batch_deadline_s =
-      30;                  ///< for an answer; then the group is taken for hung and started again
+      30;  ///< for an answer, once it computes; then the group is taken for hung and started again
+  double settled_s =
+      60;  ///< ranks that were up so long, or answered a batch, did not fail to start
   int attached_ranks = 0;  ///< > 0: so many ranks come by themselves and cannot be started again
   std::string token;       ///< that these know; empty: a new one
 };

@@ -197,6 +197,69 @@ TEST_F(Ranks, MayBringAManifestThatIsLongerThanAHello) {
   EXPECT_EQ(group_->in_place_manifest(), manifest);
 }
 
+TEST_F(Ranks, AreDroppedWhenOneComesThatIsNotExpectedAndSoIsThat) {
+  start_attached(2);
+  FakeRank stranger = come(), rank = come();
+  rank.hello(0, 3);
+  ASSERT_TRUE(until([&] { return !lost_.empty(); }));
+  EXPECT_THAT(lost_[0], testing::HasSubstr("rank 0 of 3 came"));
+  WireHeader header;
+  std::string text;
+  ASSERT_TRUE(until([&] { return rank.has_message(); })) << "it waits for an answer";
+  EXPECT_FALSE(rank.receive(header, text));
+}
+
+TEST_F(Ranks, GiveABatchBackWhoseAnswersAreCutShort) {
+  start_attached(1, true);
+  auto ranks = all_come(1, true);
+  std::vector<BatchResult> results;
+  std::vector<RankGroup::Part> parts = {part(1), part(1)};
+  group_->run(0, 7, parts, [&](const BatchResult& result) { results.push_back(result); });
+  std::optional<FakeRank::Run> run;
+  ASSERT_TRUE(until([&] { return (run = ranks[0].receive_run()).has_value(); }));
+  ranks[0].answer(*run, {}, 127);
+  ASSERT_TRUE(until([&] { return !lost_.empty(); }));
+  ASSERT_EQ(results.size(), 1u);
+  EXPECT_TRUE(results[0].is_lost);
+}
+
+TEST_F(Ranks, AreNotTakenForHungWhileBatchesWaitBehindOthers) {
+  RankGroupOptions options;
+  options.attached_ranks = 1;
+  options.batch_deadline_s = 1;
+  start(options);
+  auto ranks = all_come(1);
+  int answered = 0;
+  for (int i = 0; i < 3; ++i)
+    group_->run(0, 7, {part(1)}, [&](const BatchResult& r) { answered += r.is_lost ? 0 : 1; });
+  for (int i = 0; i < 3; ++i) {
+    go_on(milliseconds(600));
+    const auto run = ranks[0].receive_run();
+    ASSERT_TRUE(run) << i << ": " << testing::PrintToString(lost_);
+    ranks[0].answer(*run);
+  }
+  EXPECT_TRUE(until([&] { return answered == 3; }));
+  group_->run(0, 7, {part(1)}, [](const BatchResult&) {});
+  go_on(milliseconds(600));
+  EXPECT_TRUE(lost_.empty());
+  EXPECT_TRUE(until([&] { return !lost_.empty(); })) << "one that does not answer is";
+}
+
+TEST_F(Ranks, AreStartedAgainHoweverOftenTheyAreLostAfterAWhile) {
+  RankGroupOptions options = started();
+  options.settled_s = 0.05;
+  start(options);
+  for (std::size_t round = 1; round <= 13; ++round) {
+    auto ranks = all_come(1);
+    ASSERT_TRUE(group_->is_up()) << "round " << round;
+    go_on(milliseconds(80));
+    ranks.clear();
+    ASSERT_TRUE(until([&] { return lost_.size() == round; }));
+    go_on(milliseconds(5));
+  }
+  EXPECT_EQ(given_up_, 0);
+}
+
 TEST_F(Ranks, AreNotStartedAgainOnceTheyShallNotBe) {
   start(started());
   auto ranks = all_come(1);
