@@ -7,11 +7,13 @@
 #include <openssl/rand.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "core/error.hpp"
 
@@ -88,6 +90,28 @@ int start_process(const std::vector<std::string>& arguments,
   if (error != 0)
     throw IoError(fmt::format("cannot start {}: {}", arguments[0], std::strerror(error)));
   return pid;
+}
+
+ProcessHandle::ProcessHandle(std::int64_t pid) noexcept
+    : pid_(pid), descriptor_(pid > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)) : -1) {}
+
+ProcessHandle::ProcessHandle(ProcessHandle&& other) noexcept
+    : pid_(std::exchange(other.pid_, 0)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+ProcessHandle& ProcessHandle::operator=(ProcessHandle&& other) noexcept {
+  std::swap(pid_, other.pid_);
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
+}
+
+ProcessHandle::~ProcessHandle() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+bool ProcessHandle::kill() noexcept {
+  if (descriptor_ >= 0)
+    return ::syscall(SYS_pidfd_send_signal, descriptor_, SIGKILL, nullptr, 0) == 0;
+  return pid_ > 0 && ::kill(static_cast<pid_t>(pid_), SIGKILL) == 0;
 }
 
 std::string random_token() {

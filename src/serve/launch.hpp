@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,26 @@ std::vector<std::string> environment_for_job(const std::vector<std::string>& add
 /// Throws    IoError naming program and reason.
 int start_process(const std::vector<std::string>& arguments,
                   const std::vector<std::string>& environment);
+
+/// A process of somebody else, for signals that never reach another one that has its number by then. Where the system knows no
+/// such handles (Linux before 5.3) it has the number only.
+class ProcessHandle {
+ public:
+  ProcessHandle() = default;
+  explicit ProcessHandle(std::int64_t pid) noexcept;
+  ProcessHandle(ProcessHandle&& other) noexcept;
+  ProcessHandle& operator=(ProcessHandle&& other) noexcept;
+  ~ProcessHandle();
+
+  /// False where the number may be another's by now.
+  bool is_exact() const noexcept { return descriptor_ >= 0; }
+  /// SIGKILL. False if there is no such process any more.
+  bool kill() noexcept;
+
+ private:
+  std::int64_t pid_ = 0;
+  int descriptor_ = -1;
+};
 
 /// 64 hexadecimal digits that nobody can guess.
 std::string random_token();

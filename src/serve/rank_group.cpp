@@ -141,6 +141,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   struct Connection {
     std::shared_ptr<RankLink> link;
     std::deque<Batch> batches;  // a rank answers in order
+    ProcessHandle process;      // of a rank on this host
   };
   struct Stranger {
     std::shared_ptr<RankLink> link;
@@ -270,6 +271,8 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
                     .device = hello.at("device").get<std::string>(),
                     .pid = hello.at("pid").get<std::int64_t>(),
                     .is_connected = true};
+    if (ranks_[rank].host == options_.host)
+      connections_[rank].process = ProcessHandle(ranks_[rank].pid);
     link->send_welcome({link->shares_memory() ? arena_.size_bytes() : 0}, arena_.descriptor());
     come_up();
   }
@@ -286,7 +289,9 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   void closed(const std::shared_ptr<RankLink>& link) {
     if (forget_stranger(link)) return;
     const auto rank = std::ranges::find(connections_, link, &Connection::link);
-    if (rank == connections_.end() || phase_ == Phase::kEnding) return;
+    if (rank == connections_.end()) return;
+    ranks_[static_cast<std::size_t>(rank - connections_.begin())].is_connected = false;
+    if (phase_ == Phase::kEnding) return;
     lost(fmt::format("rank {} is gone", rank - connections_.begin()));
   }
 
@@ -454,8 +459,11 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
   /// memory that others have by then. Ranks elsewhere end when their connection does.
   void kill_ranks() {
     if (options_.attached_ranks > 0) return;
-    for (const Rank& r : ranks_)
-      if (r.is_connected && r.host == options_.host) ::kill(static_cast<pid_t>(r.pid), SIGKILL);
+    for (std::size_t i = 0; i < connections_.size(); ++i) {
+      ProcessHandle& process = connections_[i].process;
+      // A rank whose connection has ended may be gone, and its number another's.
+      if (process.is_exact() || ranks_[i].is_connected) process.kill();
+    }
     if (job_ <= 0) return;
     ::kill(-job_, SIGKILL);
     int status = 0;

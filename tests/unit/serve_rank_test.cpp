@@ -274,6 +274,18 @@ TEST_F(Ranks, AreNotStartedAgainOnceTheyShallNotBe) {
   EXPECT_EQ(given_up_, 0);
 }
 
+TEST(ProcessHandle, DoesNotReachAnotherProcessOfTheSameNumber) {
+  const int child = start_process({"sleep", "60"}, environment_for_job({}));
+  ProcessHandle handle(child);
+  ProcessHandle moved = std::move(handle);
+  EXPECT_FALSE(handle.kill());
+  EXPECT_TRUE(moved.kill());
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_FALSE(moved.kill()) << "it is gone";
+}
+
 // --- with a dispatcher
 
 class Dispatched : public Ranks {
