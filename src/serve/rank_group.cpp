@@ -73,6 +73,7 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
     stop_listening();
     drop_links();
     kill_ranks();
+    connections_.clear();  // links hold this, which holds them
     boost::system::error_code ignored;
     children_.cancel(ignored);
     again_.cancel();

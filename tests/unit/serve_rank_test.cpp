@@ -274,6 +274,31 @@ TEST_F(Ranks, AreNotStartedAgainOnceTheyShallNotBe) {
   EXPECT_EQ(given_up_, 0);
 }
 
+TEST(RankGroup, LeavesNothingBehind) {
+  const auto token = std::make_shared<int>();
+  {
+    SharedArena arena(1 << 20);
+    net::io_context io;
+    RankGroupOptions options;
+    options.attached_ranks = 1;
+    options.token = kToken;
+    bool is_up = false;
+    RankGroup group(io, arena, options,
+                    {.on_up = [&is_up] { is_up = true; },
+                     .on_lost = [token](const std::string&) {},
+                     .on_given_up = [](const std::string&) {}});
+    group.start();
+    FakeRank rank = FakeRank::by_unix(std::string(split(group.address(), ',')[0]));
+    rank.hello(0, 1);
+    for (int i = 0; i < 500 && !is_up; ++i) io.run_for(milliseconds(2));
+    ASSERT_TRUE(is_up);
+    group.run(0, 7, {}, [token](const BatchResult&) {});
+    io.run_for(milliseconds(10));
+    EXPECT_EQ(token.use_count(), 3);
+  }
+  EXPECT_EQ(token.use_count(), 1);
+}
+
 TEST(ProcessHandle, DoesNotReachAnotherProcessOfTheSameNumber) {
   const int child = start_process({"sleep", "60"}, environment_for_job({}));
   ProcessHandle handle(child);

@@ -109,6 +109,9 @@ class Infer {
       std::memcpy(input_->data(), request_.pixels.data(), request_.pixels.size());
     else
       std::memcpy(input_->data(), request_.values.data(), request_.values.size() * sizeof(float));
+    // The request may wait for long.
+    request_.pixels = {};
+    request_.values = {};
   }
 
   std::span<const float> values() const {

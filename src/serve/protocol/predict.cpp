@@ -42,22 +42,21 @@ void append_answer(std::string& to, const Manifest& m, const float* y, std::size
 }
 
 /// {"model", "version", "output", ...} for one sample; {"model", "version", "outputs": [...]} for a list.
-HttpResponse answer(const ServedVersion& version, const PredictRows& rows,
-                    const Inference& inference) {
+HttpResponse answer(const ServedVersion& version, const Inference& inference, bool is_single) {
   HttpResponse response;
   std::string& body = response.body;
   const std::size_t outputs = version.output_numel();
   const auto* y = reinterpret_cast<const float*>(inference.output->data());
   body =
       fmt::format("{{\"model\":{},\"version\":\"{}\",", json_text(version.model), version.version);
-  if (rows.is_single) {
+  if (is_single) {
     std::string one;
     append_answer(one, version.manifest, y, outputs);
     body.append(one, 1);
     return response;
   }
   body += "\"predictions\":[";
-  for (std::int64_t i = 0; i < rows.count; ++i) {
+  for (std::int64_t i = 0; i < inference.rows; ++i) {
     if (i > 0) body += ',';
     append_answer(body, version.manifest, y + static_cast<std::size_t>(i) * outputs, outputs);
   }
@@ -73,31 +72,36 @@ class Predict {
     const auto which = values.find("version");
     const ServedVersionPtr version = service_.registry().resolve(
         values.find("model")->second, which == values.end() ? std::string() : which->second);
+    InferenceService::Job job;
+    job.version = version;
+    const bool is_single = co_await read_rows(exchange, job);
+    const InferencePtr inference = co_await service_.infer(exchange, job);
+    co_return answer(*version, *inference, is_single);
+  }
+
+ private:
+  /// The body, as rows where the ranks read them. What they were made of is gone before the request waits. True for one sample
+  /// that is no list.
+  Awaitable<bool> read_rows(HttpExchange& exchange, InferenceService::Job& job) const {
     const std::string body = co_await exchange.read_text(kMostPredictBytes);
-    const auto rows = std::make_shared<PredictRows>();
-    const auto read = [&] { *rows = read_predict_body(body, version->manifest); };
+    PredictRows rows;
+    const auto read = [&] { rows = read_predict_body(body, job.version->manifest); };
     // A picture takes milliseconds to decode, during which other connections want to be served.
     constexpr std::size_t kLong = std::size_t{256} << 10;
     if (is_picture(body) || body.size() > kLong || body.find("\"image") != std::string::npos)
       co_await service_.run_aside(read);
     else
       read();
-    const bool is_u8 = !rows->pixels.empty();
-    const SharedBlock input = service_.allocate_rows(*version, rows->count, is_u8);
-    if (is_u8)
-      std::memcpy(input->data(), rows->pixels.data(), rows->pixels.size());
+    job.rows = rows.count;
+    job.is_u8 = !rows.pixels.empty();
+    job.input = service_.allocate_rows(*job.version, job.rows, job.is_u8);
+    if (job.is_u8)
+      std::memcpy(job.input->data(), rows.pixels.data(), rows.pixels.size());
     else
-      std::memcpy(input->data(), rows->values.data(), rows->values.size() * sizeof(float));
-    InferenceService::Job job;
-    job.version = version;
-    job.input = input;
-    job.rows = rows->count;
-    job.is_u8 = is_u8;
-    const InferencePtr inference = co_await service_.infer(exchange, job);
-    co_return answer(*version, *rows, *inference);
+      std::memcpy(job.input->data(), rows.values.data(), rows.values.size() * sizeof(float));
+    co_return rows.is_single;
   }
 
- private:
   InferenceService& service_;
 };
 
