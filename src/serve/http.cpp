@@ -7,6 +7,12 @@
 
 namespace phalanx {
 
+std::size_t HttpResponse::size_bytes() const noexcept {
+  std::size_t size = body.size();
+  for (const auto piece : pieces) size += piece.size();
+  return size;
+}
+
 bool HttpExchange::is_plain() const noexcept {
   const std::string_view coding = head_.header("content-encoding");
   return head_.content_length && !head_.is_chunked && (coding.empty() || coding == "identity");

@@ -27,6 +27,8 @@ struct HttpResponse {
   /// Sent behind the body, without a copy.
   std::vector<std::span<const std::byte>> pieces;
   std::vector<SharedBlock> keep;  ///< what the pieces lie in
+
+  std::size_t size_bytes() const noexcept;  ///< of body and pieces
 };
 
 /// One request in the hands of its handler.

@@ -373,7 +373,7 @@ class Connection final : public HttpConnection,
       exchange = std::make_shared<Exchange<Stream>>(std::move(head), wire_, owner_);
       exchange_ = exchange;
       response = co_await answer(*exchange);
-      exchange->hold_answer(response.body.size());
+      exchange->hold_answer(response.size_bytes());
       keep_alive = exchange->head().keep_alive && exchange->is_read() && !owner_.is_stopping();
     } catch (const Refusal& e) {
       response = error_response(e.status(), e.what(), e.retry_after_s());
@@ -425,14 +425,12 @@ class Connection final : public HttpConnection,
 
   Awaitable<std::uint64_t> send(const HttpResponse& response, bool keep_alive, bool is_head,
                                 const std::string& request_id) {
-    std::size_t size = response.body.size();
-    for (const auto piece : response.pieces) size += piece.size();
     std::string head =
         fmt::format("HTTP/1.1 {} {}\r\n", response.status, reason_phrase(response.status));
     // A length beside 304 would be that of the body which is not sent again (RFC 9110, 8.6).
     if (response.status != 304)
-      head +=
-          fmt::format("Content-Type: {}\r\nContent-Length: {}\r\n", response.content_type, size);
+      head += fmt::format("Content-Type: {}\r\nContent-Length: {}\r\n", response.content_type,
+                          response.size_bytes());
     for (const auto& [name, value] : response.headers)
       head += fmt::format("{}: {}\r\n", name, value);
     if (!request_id.empty()) head += fmt::format("X-Request-Id: {}\r\n", request_id);

@@ -210,6 +210,34 @@ def test_long_answers_that_nobody_reads_take_little_memory(t):
         wait_until(lambda: server.post("/predict/model", {"input": rows})[0] == 200, 5, "the memory is free")
 
 
+def test_binary_answers_that_nobody_reads_leave_room_for_others(t):
+    lines = ["a,b,target"] + [f"{row},{row % 7},class{row % 64}" for row in range(256)]
+    t.run("data", "import", "csv", t.write("many.csv", "\n".join(lines) + "\n"), "--csv-kind", "classification", "--output",
+          t.path("many.h5"))
+    config = t.config(f"model = mlp\nhidden = 4\nbatch-size = 16\ndata = {t.path('many.h5')}\n")
+    t.run("train", config, "--output", t.path("run"), "--max-steps", 1)
+    publish(t, t.newest("run"))
+    t.write("models/model/config.json", '{"max_batch_size": 16384, "max_queue_rows": 1000000}')
+    rows = 16384  # whose answers have four megabytes: more than sockets hold
+    text = json.dumps({"inputs": [{"name": "input", "shape": [rows, 2], "datatype": "FP32",
+                                   "parameters": {"binary_data_size": rows * 8}}],
+                       "parameters": {"binary_data_output": True}}).encode()
+    request = head(f"Content-Length: {len(text) + rows * 8}", f"Inference-Header-Content-Length: {len(text)}",
+                   request="POST /v2/models/model/infer HTTP/1.1").encode() + text + bytes(rows * 8)
+    with Server(t, "--request-memory-mib", 32) as server, attacked(server, [1.0, 2.0], 64 * MIB):
+        deaf = []
+        for _ in range(16):
+            raw = Raw(server)
+            raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.append(raw.send(request))
+            time.sleep(0.1)
+        other = Raw(server, client="127.0.0.2").send(request)
+        status, _, answer = other.answer()
+        assert status == 200 and len(answer) > 4 * MIB, (status, answer[:200])
+        for raw in [*deaf, other]:
+            raw.socket.close()
+
+
 def test_malformed_heads_are_refused(t):
     with table_server(t) as (server, sample), attacked(server, sample):
         refused(server, {431}, head("X: " + "x" * 17000))
