@@ -159,11 +159,17 @@ def test_keys_that_may_only_ask_are_not_told_of_the_servers_inside(t):
                     continue
                 for word in inside:
                     assert not re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.])", answer), (method, real, word, answer)
+        assert "nv_model_load" not in page and 'nv_inference_count{model="model",version="1"} 1\n' in page, page
+        for path in "/v2/models/stats", "/v2/models/model/stats", "/v2/models/model/versions/1/stats":
+            for key, ranks in (shop, []), (operator, [0]):
+                stats = json.loads(text(path, key)[1])["model_stats"][0]
+                assert stats["execution_count"] == 1 and [m["id"] for m in stats["memory_usage"]] == ranks, (path, stats)
         status = json.loads(text("/status", operator)[1])
         assert [r["host"] for r in status["ranks"]["list"]] == [host] and status["http"]["requests"] > 0, status
         assert status["models"][0]["versions"][1]["reason"] and status["memory"]["requests_bytes"] > 0, status
         page = text("/metrics", operator)[1]
         assert f'phalanx_rank_up{{rank="0",host="{host}"' in page and "\nphalanx_http_requests_total{" in page, page
+        assert "\nnv_model_load_duration_secs{" in page, page
         assert "\nphalanx_model_memory_bytes{" in page and "\nphalanx_process_resident_bytes " in page, page
 
 

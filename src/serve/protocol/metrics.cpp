@@ -81,6 +81,9 @@ constexpr VersionFamily kTritonFamilies[] = {
      [](const ServedVersion& v) { return number(v.stats.output.ns) * kNsInUs; }},
     {"nv_inference_pending_request_count", "gauge", "Number of requests that wait",
      [](const ServedVersion& v) { return number(std::uint64_t{v.queue->waiting_requests()}); }},
+};
+
+constexpr VersionFamily kTritonOperatorFamilies[] = {
     {"nv_model_load_duration_secs", "gauge", "Model load time in seconds",
      [](const ServedVersion& v) { return v.load_seconds; }},
 };
@@ -286,6 +289,8 @@ class Page {
 
   void triton() {
     for (const VersionFamily& family : kTritonFamilies) versions(family);
+    if (exchange_.may_operate())
+      for (const VersionFamily& family : kTritonOperatorFamilies) versions(family);
     text_.family("nv_inference_request_failure", "counter",
                  "Number of failed inference requests, by reason");
     for (const Version& v : versions_) {

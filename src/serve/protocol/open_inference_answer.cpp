@@ -217,7 +217,8 @@ Json counted(const CountAndTime& what) { return {{"count", what.count}, {"ns", w
 
 }  // namespace
 
-std::string model_stats_json(const ServedVersion& version, const RankGroup& group) {
+std::string model_stats_json(const ServedVersion& version, const RankGroup& group,
+                             bool tells_memory) {
   const VersionStats& s = version.stats;
   Json batches = Json::array();
   for (const auto& [rows, batch] : s.batches)
@@ -226,8 +227,8 @@ std::string model_stats_json(const ServedVersion& version, const RankGroup& grou
                        {"compute_infer", counted(batch.infer)},
                        {"compute_output", counted(batch.output)}});
   Json memory = Json::array();
-  const bool is_loaded = version.state == VersionState::kReady;
-  for (std::size_t i = 0; is_loaded && i < group.ranks().size(); ++i)
+  const bool is_told = tells_memory && version.state == VersionState::kReady;
+  for (std::size_t i = 0; is_told && i < group.ranks().size(); ++i)
     memory.push_back({{"type", group.ranks()[i].device.starts_with("cpu") ? "CPU" : "GPU"},
                       {"id", i},
                       {"byte_size", version.memory_bytes}});

@@ -19,7 +19,8 @@ HttpResponse infer_response(const ServedVersion& version, const InferSchema& sch
 std::string server_metadata_json();
 std::string model_metadata_json(const ServedModelEntry& entry, const ServedVersion& version);
 std::string model_config_json(const ServedVersion& version);
-/// One version's element of "model_stats".
-std::string model_stats_json(const ServedVersion& version, const RankGroup& group);
+/// One version's element of "model_stats". `tells_memory`: with what it takes on every rank.
+std::string model_stats_json(const ServedVersion& version, const RankGroup& group,
+                             bool tells_memory);
 
 }  // namespace phalanx

@@ -58,11 +58,12 @@ HttpResponse model_ready(const Registry& registry, const RouteValues& values) {
   return json_response(body + ",\"ready\":true}");
 }
 
-HttpResponse stats_of(const Registry& registry, const RouteValues& values) {
+HttpResponse stats_of(const Registry& registry, const HttpExchange& exchange,
+                      const RouteValues& values) {
   std::string body;
   const auto append = [&](const ServedVersion& version) {
     body += body.empty() ? "{\"model_stats\":[" : ",";
-    body += model_stats_json(version, registry.group());
+    body += model_stats_json(version, registry.group(), exchange.may_operate());
   };
   if (values.contains("version")) {
     append(*find_version(registry, values).version);
@@ -79,7 +80,8 @@ HttpResponse stats_of_all(const Registry& registry, const HttpExchange& exchange
   for (const auto& [name, entry] : registry.models())
     for (const auto& [number, version] : entry.versions)
       if (exchange.may_see(name))
-        body += (body.empty() ? "" : ",") + model_stats_json(*version, registry.group());
+        body += (body.empty() ? "" : ",") +
+                model_stats_json(*version, registry.group(), exchange.may_operate());
   return json_response("{\"model_stats\":[" + body + "]}");
 }
 
@@ -136,8 +138,14 @@ std::vector<Route> open_inference_model_routes(InferenceService& service,
            [&registry](const RouteValues& values) {
              return json_response(model_config_json(*find_version(registry, values).version));
            });
-  add_both("/stats", "Statistics of a model", "ModelStatistics",
-           [&registry](const RouteValues& values) { return stats_of(registry, values); });
+  for (const char* path :
+       {"/v2/models/{model}/stats", "/v2/models/{model}/versions/{version}/stats"})
+    routes.push_back(
+        {"GET", path, Access::kInfer, "Statistics of a model",
+         [&registry](HttpExchange& exchange, const RouteValues& values) -> Awaitable<HttpResponse> {
+           co_return stats_of(registry, exchange, values);
+         },
+         "ModelStatistics"});
   return routes;
 }
 
