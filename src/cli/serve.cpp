@@ -119,8 +119,10 @@ std::optional<ServeArguments> parse_serve(Arguments arguments, bool is_first) {
   table.add("triton-metrics", &options.triton_metrics, "",
             "also the metrics nv_inference_*, for boards made for Triton");
   table.group("Ranks");
-  table.add("launch", &parsed.launch, "",
-            "what starts the ranks, such as \"srun -n 4\"; none: mpirun, on the hosts of this job");
+  table.add(
+      "launch", &parsed.launch, "",
+      "what starts them, such as \"srun -n 4\" beside ranks = 4; none: mpirun, on the hosts of "
+      "this job");
   table
       .add("ranks", &parsed.ranks, "",
            "of the group that computes; 0: as many as mpirun or srun has started")
@@ -156,6 +158,8 @@ std::optional<ServeArguments> parse_serve(Arguments arguments, bool is_first) {
   table.add_check([&](const OptionTable& t) {
     if (options.repository.empty() && parsed.attached == 0)
       t.refuse("repository", "expected a folder made by `phalanx publish`");
+    if (!parsed.launch.empty() && parsed.ranks == 0)
+      t.refuse("ranks", "launch starts ranks of its own: expected how many");
     if (options.http.certificate.empty() != options.http.key.empty())
       t.refuse(options.http.key.empty() ? "certificate" : "key",
                "certificate and key come together");

@@ -238,6 +238,14 @@ def test_strangers_whose_first_message_is_too_long_are_in_the_log(t):
         wait_until(lambda: "a message of 65537 bytes" in server.text(), 5, "the log says so")
 
 
+def test_a_launcher_comes_with_the_number_of_its_ranks(t):
+    checkpoint, _ = trained(t, "classification")
+    publish(t, checkpoint)
+    flags = ("serve", "--check", "--port", 0, "--repository", t.path("models"), "--launch", "srun -n 4")
+    t.run(*flags, code=2).says("ranks: launch starts ranks of its own")
+    t.run(*flags, "--ranks", 4)
+
+
 def test_tls_clients_that_leave_take_their_requests_with_them(t):
     certificate, key = t.path("cert.pem"), t.path("key.pem")
     make = ("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split()
