@@ -57,8 +57,10 @@ drain() {
 
 # The front end outlives its ranks, so it is no part of their step: it starts the launcher, whenever there are none.
 start_server() {
-  local ranks=${SLURM_NTASKS:-0} place places
-  if [ -z "$job" ]; then
+  local ranks=0 place places
+  if [ -n "$job" ]; then
+    ranks=${SLURM_NTASKS:-${SLURM_NNODES:-1}}  # a job that says neither --ntasks nor --ntasks-per-node has a task for each node
+  else
     IFS=, read -ra places <<<"${PHALANX_HOSTS:-localhost}"
     for place in "${places[@]}"; do
       if [[ $place == *:* ]]; then ranks=$((ranks + ${place##*:})); else ranks=$((ranks + 1)); fi

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from attacking import MIB, Raw, head, resident, table_server
 from serve_test import samples, trained
 from serving import Server, publish
-from support import children, is_alive, run_tests, wait_until
+from support import SOURCE, children, is_alive, run_tests, wait_until
 
 
 def front_name(server):
@@ -244,6 +244,17 @@ def test_a_launcher_comes_with_the_number_of_its_ranks(t):
     flags = ("serve", "--check", "--port", 0, "--repository", t.path("models"), "--launch", "srun -n 4")
     t.run(*flags, code=2).says("ranks: launch starts ranks of its own")
     t.run(*flags, "--ranks", 4)
+
+
+def test_a_job_starts_a_rank_for_each_of_its_tasks_or_nodes(t):
+    echo = t.write("echo.sh", '#!/bin/sh\necho "$@"\n')
+    os.chmod(echo, 0o755)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "PHALANX_"))}
+    for variables, ranks in ({"SLURM_JOB_ID": "1", "SLURM_NNODES": "3"}, 3), \
+            ({"SLURM_JOB_ID": "1", "SLURM_NNODES": "3", "SLURM_NTASKS": "6"}, 6), ({"PHALANX_HOSTS": "a:2,b"}, 3):
+        done = subprocess.run([os.path.join(SOURCE, "launch", "job.sh"), "serve", "--port", "0"], capture_output=True,
+                              text=True, timeout=30, check=True, env={**plain, **variables, "PHALANX_BINARY": echo})
+        assert re.match(rf"serve --ranks {ranks} --launch (srun|mpirun) .*-n {ranks} --port 0\n", done.stdout), done.stdout
 
 
 def test_tls_clients_that_leave_take_their_requests_with_them(t):
