@@ -26,6 +26,18 @@ bool is_finite(const Inference& i, std::size_t row_outputs) {
                      [](float v) { return std::isfinite(v); });
 }
 
+/// Whoever waits for a request holds it, and it holds them by `finished`. Where the end comes before the answer that is undone.
+void let_go(const InferencePtr& request) { request->finished = nullptr; }
+
+/// What one batch answers.
+struct SentRequests {
+  std::vector<InferencePtr> all;
+  SentRequests() = default;
+  SentRequests(const SentRequests&) = delete;
+  SentRequests& operator=(const SentRequests&) = delete;
+  ~SentRequests() { std::ranges::for_each(all, let_go); }
+};
+
 std::uint64_t count_ns(ServeClock::duration d) {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<nanoseconds>(d).count());
 }
@@ -39,6 +51,13 @@ std::size_t ModelQueue::waiting_requests() const noexcept {
 }
 
 Dispatcher::Dispatcher(net::io_context& io, RankGroup& group) : group_(group), timer_(io) {}
+
+Dispatcher::~Dispatcher() {
+  for (const auto& queue : queues_) {
+    const auto waiting = std::exchange(queue->by_priority_, {});
+    for (const auto& [priority, requests] : waiting) std::ranges::for_each(requests, let_go);
+  }
+}
 
 void Dispatcher::add(const std::shared_ptr<ModelQueue>& queue) {
   if (std::ranges::find(queues_, queue) == queues_.end()) queues_.push_back(queue);
@@ -202,7 +221,8 @@ bool Dispatcher::dispatch_one(ServeClock::time_point now, nanoseconds& wait) {
 
 void Dispatcher::send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep, int rank,
                       std::int64_t most_rows, ServeClock::time_point now) {
-  std::vector<InferencePtr> batch;
+  const auto sent = std::make_shared<SentRequests>();
+  std::vector<InferencePtr>& batch = sent->all;
   std::vector<RankGroup::Part> parts;
   std::int64_t rows = 0;
   // The first request goes even if it is larger than what the policy asked for.
@@ -227,9 +247,9 @@ void Dispatcher::send(ModelQueue& queue, const std::shared_ptr<ModelQueue>& keep
   free_at = std::max(free_at, now) + service_time(queue, rows);
   const auto end = queue.ends_.insert(free_at);
   group_.run(rank, queue.handle_, std::move(parts),
-             [this, keep, end, batch = std::move(batch), rows](const BatchResult& result) {
+             [this, keep, end, sent, rows](const BatchResult& result) {
                keep->ends_.erase(end);
-               answered(*keep, batch, rows, result);
+               answered(*keep, sent->all, rows, result);
              });
 }
 

@@ -61,6 +61,9 @@ class ModelQueue {
 class Dispatcher {
  public:
   Dispatcher(net::io_context& io, RankGroup& group);
+  Dispatcher(const Dispatcher&) = delete;
+  Dispatcher& operator=(const Dispatcher&) = delete;
+  ~Dispatcher();
 
   /// Takes requests for a queue, whose model is on all ranks now. Once, however often it is called.
   void add(const std::shared_ptr<ModelQueue>& queue);

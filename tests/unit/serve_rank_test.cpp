@@ -356,6 +356,25 @@ TEST_F(Dispatched, RequestsAreRefusedWhileTheirModelIsNotOnTheRanks) {
   EXPECT_EQ(refused(), 503);
 }
 
+TEST_F(Dispatched, RequestsAreLetGoOfAtTheEnd) {
+  start_attached(1);
+  dispatcher_.emplace(io_, *group_);
+  auto ranks = all_come(1);
+  ModelConfig config;
+  config.max_batch_size = 1;
+  const auto queue = add_queue(config);
+  const auto token = std::make_shared<int>();
+  for (int i = 0; i < 5; ++i) {  // of which some run and some wait
+    const InferencePtr request = ask(queue, 1);
+    request->finished = [request, token] {};
+  }
+  EXPECT_GT(queue->waiting_rows(), 0);
+  EXPECT_EQ(token.use_count(), 6);
+  dispatcher_.reset();
+  group_.reset();
+  EXPECT_EQ(token.use_count(), 1);
+}
+
 TEST_F(Dispatched, RequestsThatWaitGoToAllIdleRanksAtOnce) {
   start_attached(2);
   dispatcher_.emplace(io_, *group_);
