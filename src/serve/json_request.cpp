@@ -16,7 +16,7 @@ namespace sj = simdjson::ondemand;
 
 constexpr std::size_t kDeepest = 16;  // lists within lists
 
-/// Lists of whole numbers, as pixels come, read in one pass: element by element simdjson takes five times as long. Whatever else
+/// Lists of whole numbers, as pixels come, read in one pass: element by element simdjson takes five times that. Whatever else
 /// it meets it leaves to NumberReader, which also says what is wrong.
 class IntegerLists {
  public:

@@ -5,7 +5,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -13,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
@@ -39,17 +39,15 @@ class RankServer {
     hello["has_manifest"] = has_manifest;
     socket_.send_text(WireKind::kHello, hello.dump());
     if (has_manifest) socket_.send_text(WireKind::kManifest, to_json(in_place->manifest));
-    loader_ = std::thread([this] { load_models(); });
   }
   RankServer(const RankServer&) = delete;
   RankServer& operator=(const RankServer&) = delete;
   ~RankServer() {
     {
       const std::lock_guard lock(mutex_);
-      ends_ = true;
+      loads_.clear();
     }
-    changed_.notify_one();
-    loader_.join();
+    if (loader_.joinable()) loader_.join();
   }
 
   void run() {
@@ -80,27 +78,27 @@ class RankServer {
   // --- models
 
   void queue_load(std::string request) {
-    {
-      const std::lock_guard lock(mutex_);
-      loads_.push_back(std::move(request));
-    }
-    changed_.notify_one();
+    const std::lock_guard lock(mutex_);
+    loads_.push_back(std::move(request));
+    if (std::exchange(is_loading_, true)) return;
+    if (loader_.joinable()) loader_.join();  // it has ended, or is about to
+    loader_ = std::thread([this] { load_models(); });
   }
 
-  /// In a thread of its own, which gives way to the one that answers.
+  /// In a thread of its own, which gives way to the one that answers, and ends with the last load: OpenMP would keep a second
+  /// team for it, and lets no thread wait actively while it has more threads than there are cores.
   void load_models() {
     constexpr int kGivesWay = 15;
     ::setpriority(PRIO_PROCESS, 0, kGivesWay);  // Linux: of this thread
     std::unique_lock lock(mutex_);
-    for (;;) {
-      changed_.wait(lock, [&] { return ends_ || !loads_.empty(); });
-      if (ends_) return;
+    while (!loads_.empty()) {
       const std::string request = std::move(loads_.front());
       loads_.pop_front();
       lock.unlock();
       load(request);
       lock.lock();
     }
+    is_loading_ = false;
   }
 
   void load(const std::string& text) {
@@ -211,10 +209,9 @@ class RankServer {
   RankSocket socket_;
   std::unique_ptr<SharedArena> arena_;
   std::mutex mutex_;  // of what follows
-  std::condition_variable changed_;
   std::deque<std::string> loads_;
   std::map<std::uint64_t, std::shared_ptr<ServedModel>> models_;
-  bool ends_ = false;
+  bool is_loading_ = false;
   std::thread loader_;
   // of the batch that runs
   std::vector<std::byte> request_;
