@@ -12,6 +12,7 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <thread>
 
 #include "core/error.hpp"
 #include "core/log.hpp"
@@ -364,10 +365,15 @@ class RankGroup::State : public std::enable_shared_from_this<RankGroup::State> {
          {options_.program, std::string("serve-rank"), "--device=" + options_.device,
           fmt::format("--threads={}", options_.threads)})
       arguments.push_back(word);
+    // Threads that have a core each wait actively for the next kernel, which begins a few microseconds later; to wake one takes
+    // fifty. They spin for about twenty.
+    const bool has_cores =
+        options_.threads * ranks <= std::int64_t{std::thread::hardware_concurrency()};
     const auto environment = environment_for_job(
         {fmt::format("{}={}", kFrontAddressVariable, front_.text()),
          fmt::format("{}={}", kFrontTokenVariable, front_.token),
-         fmt::format("OMP_NUM_THREADS={}", options_.threads), "OMP_WAIT_POLICY=passive"});
+         fmt::format("OMP_NUM_THREADS={}", options_.threads), "OMP_WAIT_POLICY=passive",
+         fmt::format("GOMP_SPINCOUNT={}", has_cores ? 2000 : 0)});
     try {
       job_ = start_process(arguments, environment);
     } catch (const IoError& e) {

@@ -73,6 +73,7 @@ inline constexpr const char* kFrontAddressVariable = "PHALANX_FRONT_ADDRESS";
 inline constexpr const char* kFrontTokenVariable = "PHALANX_FRONT_TOKEN";
 /// All that the front end sets for them.
 inline constexpr const char* kRankVariables[] = {kFrontAddressVariable, kFrontTokenVariable,
-                                                 "OMP_NUM_THREADS", "OMP_WAIT_POLICY"};
+                                                 "OMP_NUM_THREADS", "OMP_WAIT_POLICY",
+                                                 "GOMP_SPINCOUNT"};
 
 }  // namespace phalanx

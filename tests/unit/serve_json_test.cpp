@@ -33,6 +33,16 @@ TEST(JsonNumbers, AreReadAsTheCLibraryReadsThem) {
   }
 }
 
+TEST(JsonNumbers, OfAnyNumberOfDigitsAreReadInOnePass) {
+  std::string text = "[";
+  std::vector<float> expected;
+  for (std::int64_t n = 0; n < 100'000'000; n = n < 2000 ? n + 1 : n + n / 500) {
+    text += (n > 0 ? (n % 3 == 0 ? " ,\n " : ",") : "") + std::to_string(n);
+    expected.push_back(static_cast<float>(n));
+  }
+  EXPECT_EQ(numbers(text + "]", expected.size()).values, expected);
+}
+
 TEST(JsonNumbers, ThatAreNoneAreRefused) {
   for (const char* text :
        {"00",   "01",      "0123456", "1 2",         "12a",  "1,",    "0x10",   "+1",
