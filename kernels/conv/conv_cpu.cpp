@@ -158,6 +158,7 @@ class ByImages {
   ByImages(const dnnl::primitive& primitive, const Operands& o, const TensorType& source,
            const TensorType& target, std::int64_t calls, bool shares, bool has_bias)
       : calls_(calls),
+        shares_(shares),
         source_bytes_(source.size_bytes() / static_cast<std::size_t>(calls)),
         target_bytes_(target.size_bytes() / static_cast<std::size_t>(calls)),
         scratch_bytes_(align_up(o.scratch.get_size())) {
@@ -173,7 +174,7 @@ class ByImages {
                b, static_cast<std::byte*>(target) + at * target_bytes_,
                workspace + thread * scratch_bytes_);
     };
-    if (of_threads_.size() == 1) {
+    if (!shares_) {
       for (std::int64_t i = 0; i < calls_; ++i) call(i, 0);
       return;
     }
@@ -193,6 +194,7 @@ class ByImages {
  private:
   std::vector<DnnlCall> of_threads_;
   std::int64_t calls_;
+  bool shares_;
   std::size_t source_bytes_, target_bytes_, scratch_bytes_;
 };
 

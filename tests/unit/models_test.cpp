@@ -130,6 +130,38 @@ TEST(Network, InfersTheSameWhateverTheBatchSize) {
   }
 }
 
+// Winograd's weights, which all plans share, are packed anew whichever of them sees the change first.
+TEST(Network, SharesPackedWeightsThatFollowItsParameters) {
+  Stream stream{Device{}};
+  const auto make = [&] {
+    auto network = std::make_unique<Network>(
+        NetworkOptions{image_model({"conv 32 3x3 pad 1", "conv 32 3x3 pad 1", "dense 10"}),
+                       "softmax_cross_entropy", "f32", false},
+        2, stream);
+    network->initialise(3);
+    return network;
+  };
+  const auto shared = make();
+  std::vector<float> x(2 * 3072);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 97) / 97.0f - 0.5f;
+  const auto run = [&](Network& network, std::int64_t batch, std::uint64_t version) {
+    Executor& executor = network.inference(batch);
+    executor.feed("x", {x.data(), executor.input_type("x")});
+    executor.run({.parameter_version = version});
+    return values_of<float>(executor.output("logits"), stream);
+  };
+  for (const std::uint64_t version : {1, 2, 3}) {
+    const TensorView parameters = shared->parameters().parameters();
+    for (std::int64_t i = 0; i < parameters.numel(); ++i)
+      parameters.as<float>()[i] *= 1.0f + 0.01f * static_cast<float>(i % 7);
+    const auto fresh = make();
+    copy(parameters, fresh->parameters().parameters(), stream);
+    const std::int64_t first = version == 2 ? 2 : 1;
+    EXPECT_EQ(run(*shared, first, version), run(*fresh, first, 1)) << version;
+    EXPECT_EQ(run(*shared, 3 - first, version), run(*fresh, 3 - first, 1)) << version;
+  }
+}
+
 TEST(Network, InLowPrecisionIsCloseToFullPrecision) {
   Stream stream{Device{}};
   std::vector<float> x(4 * 3072);

@@ -35,6 +35,28 @@ TEST(Attributes, SetReplacesOrAdds) {
   EXPECT_EQ(a, (Attributes{{"axis", std::int64_t{3}}, {"alpha", 1.0}}));
 }
 
+TEST(PackedParameters, AreSharedWhileSomebodyHoldsThem) {
+  PackedParameters packed;
+  int made = 0;
+  const auto find = [&](int wanted) {
+    return packed.find<int>([&](int known) { return known == wanted; },
+                            [&] {
+                              ++made;
+                              return std::make_shared<int>(wanted);
+                            });
+  };
+  auto first = find(1), other = find(2);
+  EXPECT_EQ(find(1), first);
+  EXPECT_NE(first, other);
+  EXPECT_EQ(made, 2);
+  first.reset();
+  EXPECT_EQ(*find(1), 1);
+  EXPECT_EQ(made, 3);
+  const auto text = packed.find<std::string>([](const auto&) { return true; },
+                                             [] { return std::make_shared<std::string>("2"); });
+  EXPECT_EQ(*text, "2");
+}
+
 TEST(OperatorTable, FindsByName) { EXPECT_EQ(find_operator("relu").name, "relu"); }
 
 TEST(OperatorTable, NamesTheNearestOfAnUnknownOperator) {
