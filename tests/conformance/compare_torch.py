@@ -21,7 +21,9 @@ import sys
 import tempfile
 
 STEPS = 50
-TOLERANCE = 1e-4
+# Both round differently, and where the loss falls fast training multiplies what that changed: so one bound for the first half,
+# where a fault would show, and another for all steps.
+TOLERANCES = {STEPS // 2: 1e-5, STEPS: 1e-3}
 
 try:
     import h5py
@@ -159,13 +161,14 @@ def main():
         ours = [json.loads(line)["loss"] for line in open(f"{full}/metrics.jsonl")]
         theirs = torch_losses(layers, keys, weights, arguments.data)
     assert len(ours) == STEPS, f"expected {STEPS} lines of metrics, found {len(ours)}"
-    worst = max(range(STEPS), key=lambda i: abs(ours[i] - theirs[i]) / abs(theirs[i]))
-    difference = abs(ours[worst] - theirs[worst]) / abs(theirs[worst])
-    print(f"{arguments.config}: {STEPS} steps on {arguments.ranks} ranks, loss {ours[0]:.6f} -> {ours[-1]:.6f}; "
-          f"largest relative difference {difference:.2e} at step {worst + 1} "
-          f"(Phalanx {ours[worst]:.7f}, PyTorch {theirs[worst]:.7f})")
-    if difference > TOLERANCE:
-        sys.exit(f"more than {TOLERANCE}")
+    print(f"{arguments.config}: {STEPS} steps on {arguments.ranks} ranks, loss {ours[0]:.6f} -> {ours[-1]:.6f}")
+    differences = [abs(a - b) / abs(b) for a, b in zip(ours, theirs)]
+    for steps, tolerance in TOLERANCES.items():
+        worst = max(range(steps), key=lambda i: differences[i])
+        print(f"largest relative difference of the first {steps} steps: {differences[worst]:.2e} at step {worst + 1} "
+              f"(Phalanx {ours[worst]:.7f}, PyTorch {theirs[worst]:.7f})")
+        if differences[worst] > tolerance:
+            sys.exit(f"more than {tolerance}")
     if ours[-1] >= ours[0]:
         sys.exit("the loss did not fall: the comparison would not notice a network that does not learn")
 
