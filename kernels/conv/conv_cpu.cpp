@@ -248,8 +248,12 @@ class Gather {
     const std::int64_t calls = whole.x.shape[0] / images;
     auto pd = on_one_thread([&] { return winograd_of(p, make, kMostWinogradScratchBytes); });
     if (!pd) return std::nullopt;
-    const bool shares = ByImages::shares_calls(calls, pd->scratchpad_desc().get_size());
-    if (!shares) pd = winograd_of(p, make);
+    bool shares = ByImages::shares_calls(calls, pd->scratchpad_desc().get_size());
+    if (!shares) {
+      auto of_all_threads = winograd_of(p, make);
+      shares = !of_all_threads;
+      if (of_all_threads) pd = std::move(of_all_threads);
+    }
     const Primitive primitive =
         shares ? on_one_thread([&] { return Primitive(*pd); }) : Primitive(*pd);
     const TensorType &from = kIsForward ? whole.x : whole.y, &to = kIsForward ? whole.y : whole.x;
