@@ -315,6 +315,11 @@ TEST(ProcessHandle, DoesNotReachAnotherProcessOfTheSameNumber) {
 
 class Dispatched : public Ranks {
  protected:
+  std::vector<FakeRank> dispatch_to(int ranks) {
+    start_attached(ranks);
+    dispatcher_.emplace(io_, *group_);
+    return all_come(ranks);
+  }
   std::shared_ptr<ModelQueue> add_queue(const ModelConfig& config, std::uint64_t handle = 1) {
     auto queue =
         std::make_shared<ModelQueue>(handle, config, 1, [](std::int64_t, const BatchResult&) {});
@@ -335,9 +340,7 @@ class Dispatched : public Ranks {
 };
 
 TEST_F(Dispatched, RequestsAreRefusedWhileTheirModelIsNotOnTheRanks) {
-  start_attached(1);
-  dispatcher_.emplace(io_, *group_);
-  auto ranks = all_come(1);
+  auto ranks = dispatch_to(1);
   const auto queue = add_queue({});
   EXPECT_EQ(ask(queue, 1)->status, 0);
   const auto refused = [&] {
@@ -357,9 +360,7 @@ TEST_F(Dispatched, RequestsAreRefusedWhileTheirModelIsNotOnTheRanks) {
 }
 
 TEST_F(Dispatched, RequestsAreLetGoOfAtTheEnd) {
-  start_attached(1);
-  dispatcher_.emplace(io_, *group_);
-  auto ranks = all_come(1);
+  auto ranks = dispatch_to(1);
   ModelConfig config;
   config.max_batch_size = 1;
   const auto queue = add_queue(config);
@@ -376,9 +377,7 @@ TEST_F(Dispatched, RequestsAreLetGoOfAtTheEnd) {
 }
 
 TEST_F(Dispatched, RequestsThatWaitGoToAllIdleRanksAtOnce) {
-  start_attached(2);
-  dispatcher_.emplace(io_, *group_);
-  auto ranks = all_come(2);
+  auto ranks = dispatch_to(2);
   ModelConfig config;
   config.max_queue_delay_us = 20'000'000;
   const auto queue = add_queue(config);
@@ -403,9 +402,7 @@ TEST_F(Dispatched, RequestsThatWaitGoToAllIdleRanksAtOnce) {
 }
 
 TEST_F(Dispatched, RequestsAreNotKeptForThoseOfAnotherModel) {
-  start_attached(3);
-  dispatcher_.emplace(io_, *group_);
-  auto ranks = all_come(3);
+  auto ranks = dispatch_to(3);
   ModelConfig config;
   config.max_queue_delay_us = 20'000'000;
   const auto quick = add_queue(config, 2);
