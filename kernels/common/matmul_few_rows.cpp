@@ -2,6 +2,7 @@
 #include "common/matmul_few_rows.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "common/lanes.hpp"
@@ -28,10 +29,18 @@ void pack(const Sizes& s, std::int64_t vector, const float* a, float* packed) {
   }
 }
 
-float sum_of(F32x16& lanes) {
-  for (std::int64_t half = kLanes / 2; half > 0; half /= 2)
-    for (std::int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  return lanes[0];
+template <class Half, class Whole>
+Half sum_of_halves(const Whole& whole) {
+  Half halves[2];
+  std::memcpy(halves, &whole, sizeof halves);
+  return halves[0] + halves[1];
+}
+
+float sum_of(const F32x16& lanes) {
+  using F32x8 [[gnu::vector_size(32)]] = float;
+  using F32x4 [[gnu::vector_size(16)]] = float;
+  const F32x4 four = sum_of_halves<F32x4>(sum_of_halves<F32x8>(lanes));
+  return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 /// y of M rows of a and J rows of b.
@@ -43,6 +52,9 @@ void products(const Sizes& s, const float* packed, const float* b, float* y) {
     for (int i = 0; i < M; ++i) {
       F32x16 of_a;
       load(packed + i * kLanes, of_a);
+#ifdef __AVX512F__
+      asm("" : "+v"(of_a));  // g++ would read it from memory again for every row of b
+#endif
 #pragma GCC unroll 8
       for (int j = 0; j < J; ++j) sums[i][j] += of_a * of_b[j];
     }

@@ -3,123 +3,15 @@
 
 #include <fmt/format.h>
 
-#include <array>
-#include <bit>
 #include <cmath>
-#include <cstring>
-#include <optional>
 
 #include "serve/inference.hpp"
+#include "serve/integer_lists.hpp"
 
 namespace phalanx {
 namespace {
 
 namespace sj = simdjson::ondemand;
-
-constexpr std::size_t kDeepest = 16;  // lists within lists
-
-/// Lists of whole numbers, as pixels come, read in one pass: element by element simdjson takes five times that. Whatever else
-/// it meets it leaves to NumberReader, which also says what is wrong.
-class IntegerLists {
- public:
-  /// `text`: one list, with eight more bytes that may be read behind it.
-  static std::optional<NumberList> read(std::string_view text, std::size_t most_values) {
-    IntegerLists lists(text, most_values);
-    if (!lists.read_all()) return std::nullopt;
-    return std::move(lists.to_);
-  }
-
- private:
-  IntegerLists(std::string_view text, std::size_t most_values)
-      : at_(text.data()), end_(text.data() + text.size()), most_values_(most_values) {}
-
-  static bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
-
-  bool read_all() {
-    bool wants_value = true;
-    while (at_ < end_) {
-      if (is_space(*at_)) {
-        ++at_;
-      } else if (wants_value && *at_ == '[') {
-        if (!open()) return false;
-        ++at_;
-      } else if (wants_value) {
-        if (!read_numbers()) return false;
-        wants_value = false;
-      } else if (*at_ == ',' && depth_ > 0) {
-        wants_value = true;
-        ++at_;
-      } else {
-        if (*at_ != ']' || !close()) return false;
-        ++at_;
-      }
-    }
-    return depth_ == 0 && !wants_value;
-  }
-
-  bool open() {
-    if (depth_ == kDeepest || (leaf_depth_ > 0 && depth_ == leaf_depth_)) return false;
-    counts_[depth_++] = 0;
-    return true;
-  }
-
-  /// Numbers with commas between them; leaves `at_` behind the last.
-  bool read_numbers() {
-    constexpr int kMostDigits = 7;  // exact in f32
-    if (depth_ == 0) return false;
-    if (leaf_depth_ == 0) leaf_depth_ = depth_;
-    if (leaf_depth_ != depth_) return false;
-    const char* at = at_;
-    for (;;) {
-      std::uint64_t text = 0;
-      std::memcpy(&text, at, sizeof text);
-      const int digits = leading_digits(text);
-      if (digits == 0 || digits > kMostDigits || (digits > 1 && *at == '0')) return false;
-      if (to_.values.size() == most_values_) return false;
-      to_.values.push_back(static_cast<float>(number_of(text, digits)));
-      ++counts_[depth_ - 1];
-      at += digits;
-      if (*at != ',') break;
-      for (++at; is_space(*at);) ++at;
-    }
-    at_ = at;
-    return true;
-  }
-
-  // Eight characters at once, the first in the lowest byte: how many digits a number has is not foreseen by a processor, and
-  // would cost it more than all the rest.
-  static_assert(std::endian::native == std::endian::little);
-  static int leading_digits(std::uint64_t text) {
-    constexpr std::uint64_t kHigh = 0xf0f0f0f0f0f0f0f0, kZeros = 0x3030303030303030,
-                            kSix = 0x0606060606060606;
-    const std::uint64_t others = ((text & kHigh) ^ kZeros) | (((text + kSix) & kHigh) ^ kZeros);
-    return others == 0 ? 8 : std::countr_zero(others) / 8;
-  }
-  /// Of 1 to 7 digits. Pairs, then fours, then all: the last digit comes to lie in the highest byte, zeros below the first.
-  static std::uint32_t number_of(std::uint64_t text, int digits) {
-    std::uint64_t n = (text & 0x0f0f0f0f0f0f0f0f) << (64 - 8 * digits);
-    n = (n * 10 + (n >> 8)) & 0x00ff00ff00ff00ff;
-    n = (n * 100 + (n >> 16)) & 0x0000ffff0000ffff;
-    return static_cast<std::uint32_t>(n * 10000 + (n >> 32));
-  }
-
-  bool close() {
-    if (depth_ == 0) return false;
-    --depth_;
-    if (to_.sizes.size() <= depth_) to_.sizes.resize(depth_ + 1, 0);
-    std::int64_t& size = to_.sizes[depth_];
-    if (size != 0 && size != counts_[depth_]) return false;
-    size = counts_[depth_];
-    if (depth_ > 0) ++counts_[depth_ - 1];
-    return true;
-  }
-
-  const char *at_, *end_;
-  std::size_t most_values_;
-  std::array<std::int64_t, kDeepest> counts_{};  // of the lists that are open
-  std::size_t depth_ = 0, leaf_depth_ = 0;
-  NumberList to_;
-};
 
 class NumberReader {
  public:
@@ -139,8 +31,8 @@ class NumberReader {
   }
 
   void read_list(sj::array list, std::size_t depth) {
-    if (depth == kDeepest)
-      throw Refusal(400, fmt::format("{}: lists are nested deeper than {}", what_, kDeepest));
+    if (depth == kDeepestList)
+      throw Refusal(400, fmt::format("{}: lists are nested deeper than {}", what_, kDeepestList));
     std::int64_t count = 0;
     for (auto element : list) {
       read(json_value(std::move(element), what_), depth + 1);
@@ -195,7 +87,7 @@ NumberList read_numbers(sj::value value, std::string_view what, std::size_t most
     sj::array outermost = json_value(value.get_array(), what);
     std::string_view text;
     if (!outermost.raw_json().get(text))
-      if (auto integers = IntegerLists::read(text, most_values)) return std::move(*integers);
+      if (auto integers = read_integer_lists(text, most_values)) return std::move(*integers);
     json_value(outermost.reset(), what);
     NumberReader(list, what, most_values).read_list(outermost, 0);
   } else {

@@ -11,6 +11,8 @@
 
 namespace phalanx {
 
+inline constexpr std::size_t kDeepestList = 16;  // lists within lists
+
 /// Numbers of nested lists, row-major, and the sizes of the lists from outside inwards; of a single number: no sizes.
 struct NumberList {
   std::vector<float> values;

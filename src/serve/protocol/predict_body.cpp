@@ -47,8 +47,23 @@ std::string decode_base64(std::string_view text) {
   return out;
 }
 
+/// Bytes are a quarter of what ranks would read, and the way that they take with pixels anyway. Empty: not all are bytes.
+std::vector<std::byte> as_pixels(std::span<const float> values) {
+  std::vector<std::byte> pixels(values.size());
+  int others = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const float v = values[i];
+    const auto byte = static_cast<std::uint8_t>(v >= 0.0f && v <= 255.0f ? v : 0.0f);
+    pixels[i] = std::byte{byte};
+    others |= static_cast<float>(byte) == v ? 0 : 1;
+  }
+  if (others != 0) pixels.clear();
+  return pixels;
+}
+
 /// The lists must be one sample or a list of samples, nested as the sample's shape or flat.
-void take_numbers(NumberList numbers, const Shape& sample, PredictRows& rows) {
+void take_numbers(NumberList numbers, const Manifest& manifest, PredictRows& rows) {
+  const Shape& sample = manifest.input.shape;
   const auto all = sample.sizes();
   const std::vector<std::int64_t> nested(all.begin(), all.end()), flat = {sample.numel()};
   const auto is = [&](const std::vector<std::int64_t>& shape) { return numbers.sizes == shape; };
@@ -63,7 +78,8 @@ void take_numbers(NumberList numbers, const Shape& sample, PredictRows& rows) {
                                    numbers.sizes.size() <= 8 ? Shape(std::span(numbers.sizes)).str()
                                                              : "deeper lists"));
   rows.count = rows.is_single ? 1 : first;
-  rows.values = std::move(numbers.values);
+  if (manifest.is_image) rows.pixels = as_pixels(numbers.values);
+  if (rows.pixels.empty()) rows.values = std::move(numbers.values);
 }
 
 void require_images(const Manifest& manifest) {
@@ -74,11 +90,10 @@ void require_images(const Manifest& manifest) {
 PredictRows read_json(const std::string& body, const Manifest& manifest) {
   PredictRows rows;
   JsonBody json(body);
-  const Shape& sample = manifest.input.shape;
   const auto take_image = [&](std::string_view text) {
     require_images(manifest);
     const std::string picture = decode_base64(text);
-    append_picture(std::as_bytes(std::span(picture)), sample, rows);
+    append_picture(std::as_bytes(std::span(picture)), manifest.input.shape, rows);
   };
   bool has_input = false;
   for (auto field : json.root()) {
@@ -97,7 +112,7 @@ PredictRows read_json(const std::string& body, const Manifest& manifest) {
         take_image(json_value(element.get_string(), key));
       }
     } else {
-      take_numbers(read_numbers(value, key, kMostPredictBytes / sizeof(float)), sample, rows);
+      take_numbers(read_numbers(value, key, kMostPredictBytes / sizeof(float)), manifest, rows);
     }
   }
   json.check_end();

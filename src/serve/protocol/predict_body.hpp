@@ -16,7 +16,7 @@ inline constexpr std::size_t kMostPredictBytes = std::size_t{64} << 20;
 
 /// What a request asks for, as rows in the units of the data set.
 struct PredictRows {
-  std::vector<float> values;      // or, of pictures:
+  std::vector<float> values;      // or, of pictures and of pixels that are bytes:
   std::vector<std::byte> pixels;  // [rows, C, H, W]
   std::int64_t count = 0;
   bool is_single = false;  // one sample, not a list of one
