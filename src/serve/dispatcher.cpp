@@ -162,10 +162,13 @@ void Dispatcher::pump() {
   nanoseconds wait = nanoseconds::max();
   while (group_.is_up() && dispatch_one(now, wait)) {
   }
-  if (wait == nanoseconds::max()) return;
-  timer_.expires_after(wait);
+  if (wait == nanoseconds::max() || now + wait >= next_look_) return;
+  next_look_ = now + wait;
+  timer_.expires_at(next_look_);
   timer_.async_wait([this](auto error) {
-    if (!error) pump();
+    if (error) return;
+    next_look_ = ServeClock::time_point::max();
+    pump();
   });
 }
 

@@ -18,15 +18,17 @@ namespace {
 constexpr std::size_t kUsualCharacters = 4;  // of a number
 constexpr int kMostDigits = 7;               // exact in f32
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
-
 // A number of 1 to 7 digits from eight characters at once, the first in the lowest byte: how many digits it has is not
 // foreseen by a processor, and would cost it more than all the rest.
 static_assert(std::endian::native == std::endian::little);
 
-std::uint64_t eight_characters(const char* at) {
+/// Behind the end come zeros.
+std::uint64_t eight_characters(const char* at, const char* end) {
   std::uint64_t text = 0;
-  std::memcpy(&text, at, sizeof text);
+  if (end - at >= 8) [[likely]]
+    std::memcpy(&text, at, sizeof text);
+  else
+    std::memcpy(&text, at, static_cast<std::size_t>(end - at));
   return text;
 }
 
@@ -81,38 +83,45 @@ struct CharacterBlock {
 #endif
 };
 
-class IntegerLists {
+class IntegerReader {
  public:
-  IntegerLists(std::string_view text, std::size_t most_values)
+  IntegerReader(std::string_view text, std::size_t most_values)
       : at_(text.data()), end_(text.data() + text.size()), most_values_(most_values) {
     to_.values.reserve(std::min(most_values, text.size() / kUsualCharacters));
   }
 
-  bool read_all() {
+  /// Up to the end of the list.
+  bool read() {
     bool wants_value = true;
-    while (at_ < end_) {
-      if (is_space(*at_)) {
-        ++at_;
-      } else if (wants_value && *at_ == '[') {
+    do {
+      skip_space();
+      if (at_ == end_) return false;
+      if (wants_value && *at_ == '[') {
         if (!open()) return false;
         ++at_;
       } else if (wants_value) {
         if (!read_numbers()) return false;
         wants_value = false;
-      } else if (*at_ == ',' && depth_ > 0) {
+      } else if (*at_ == ',') {
         wants_value = true;
         ++at_;
       } else {
         if (*at_ != ']' || !close()) return false;
         ++at_;
       }
-    }
-    return depth_ == 0 && !wants_value;
+    } while (depth_ > 0);
+    return !wants_value;
   }
 
-  NumberList take() { return std::move(to_); }
+  IntegerLists take(std::string_view text) {
+    return {std::move(to_), static_cast<std::size_t>(at_ - text.data())};
+  }
 
  private:
+  void skip_space() {
+    while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t')) ++at_;
+  }
+
   bool open() {
     if (depth_ == kDeepestList || (leaf_depth_ > 0 && depth_ == leaf_depth_)) return false;
     counts_[depth_++] = 0;
@@ -142,7 +151,7 @@ class IntegerLists {
         if (found == Block::kEnds) return true;
         if (found == Block::kHasNoComma) break;
       }
-      while (is_space(*at_)) ++at_;
+      skip_space();
     }
     return read_numbers_singly();
   }
@@ -177,7 +186,7 @@ class IntegerLists {
     std::array<std::uint64_t, kMostNumbers> aligned{};
     for (std::size_t i = 0; i < count; ++i) {
       const int first = std::countr_zero(starts), behind = std::countr_zero(last) + 1;
-      aligned[i] = right_aligned(eight_characters(at_ + first), behind - first);
+      aligned[i] = right_aligned(eight_characters(at_ + first, end_), behind - first);
       starts &= starts - 1;
       last &= last - 1;
     }
@@ -192,15 +201,16 @@ class IntegerLists {
 
   bool read_numbers_singly() {
     for (;;) {
-      const std::uint64_t text = eight_characters(at_);
+      const std::uint64_t text = eight_characters(at_, end_);
       const int digits = leading_digits(text);
       if (digits == 0 || digits > kMostDigits || (digits > 1 && *at_ == '0')) return false;
       if (to_.values.size() == most_values_) return false;
       to_.values.push_back(number_of(right_aligned(text, digits)));
       ++counts_[depth_ - 1];
       at_ += digits;
-      if (*at_ != ',') return true;
-      for (++at_; is_space(*at_);) ++at_;
+      if (at_ == end_ || *at_ != ',') return true;
+      ++at_;
+      skip_space();
     }
   }
 
@@ -213,10 +223,10 @@ class IntegerLists {
 
 }  // namespace
 
-std::optional<NumberList> read_integer_lists(std::string_view text, std::size_t most_values) {
-  IntegerLists lists(text, most_values);
-  if (!lists.read_all()) return std::nullopt;
-  return lists.take();
+std::optional<IntegerLists> read_integer_lists(std::string_view text, std::size_t most_values) {
+  IntegerReader reader(text, most_values);
+  if (!reader.read()) return std::nullopt;
+  return reader.take(text);
 }
 
 }  // namespace phalanx

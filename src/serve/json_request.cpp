@@ -87,7 +87,7 @@ NumberList read_numbers(sj::value value, std::string_view what, std::size_t most
     sj::array outermost = json_value(value.get_array(), what);
     std::string_view text;
     if (!outermost.raw_json().get(text))
-      if (auto integers = read_integer_lists(text, most_values)) return std::move(*integers);
+      if (auto integers = read_integer_lists(text, most_values)) return std::move(integers->list);
     json_value(outermost.reset(), what);
     NumberReader(list, what, most_values).read_list(outermost, 0);
   } else {

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <tuple>
+
 #include "serve/http_head.hpp"
 #include "serve/protocol/predict_body.hpp"
 #include "serve/router.hpp"
@@ -13,7 +15,9 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Pair;
+using ::testing::SizeIs;
 
 HttpHead head_of(const std::string& lines, const std::string& request = "GET / HTTP/1.1") {
   return parse_http_head(request + "\r\nHost: localhost\r\n" + lines + "\r\n");
@@ -211,6 +215,38 @@ TEST(PredictBody, ReadsOneSampleOrAList) {
   EXPECT_FALSE(list.is_single);
   EXPECT_EQ(list.count, 2);
   EXPECT_THAT(list.values, ElementsAre(1, 2, 3, 4, 5, 6));
+}
+
+TEST(PredictBody, KeepsPixelsThatAreBytesAsBytes) {
+  Manifest picture = table_model();
+  picture.is_image = true;
+  const PredictRows bytes = read_predict_body(R"({"input": [0, 7, 255]})", picture);
+  EXPECT_THAT(bytes.pixels, ElementsAre(std::byte{0}, std::byte{7}, std::byte{255}));
+  EXPECT_THAT(bytes.values, IsEmpty());
+  for (const char* body :
+       {R"({"input": [0, 7, 256]})", R"({"input": [0, 7.5, 2]})", R"({"input": [-1, 7, 2]})"}) {
+    const PredictRows others = read_predict_body(body, picture);
+    EXPECT_THAT(others.pixels, IsEmpty()) << body;
+    EXPECT_THAT(others.values, SizeIs(3)) << body;
+  }
+}
+
+TEST(PredictBody, IsTheSameWithAndWithoutOtherMembers) {
+  for (const char* input : {"[1, 2, 3]", "[[1,2,3],[4,5,6]]", "[1, 2]", "[[1, 2, 3], [4]]", "[]"})
+    for (const char* form : {R"({"input":IN})", " {\n\"inputs\" :\tIN }\r\n"}) {
+      const auto read = [&](const std::string& body) -> std::string {
+        try {
+          const PredictRows rows = read_predict_body(body, table_model());
+          return ::testing::PrintToString(std::tuple(rows.is_single, rows.count, rows.values));
+        } catch (const Refusal& e) {
+          return e.what();
+        }
+      };
+      std::string alone = form, with = form;
+      alone.replace(alone.find("IN"), 2, input);
+      with.replace(with.find("IN"), 2, std::string(input) + R"(, "other": 1)");
+      EXPECT_EQ(read(alone), read(with)) << alone;
+    }
 }
 
 TEST(PredictBody, RefusesWhatTheModelDoesNotTake) {

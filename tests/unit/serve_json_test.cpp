@@ -6,8 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <optional>
 
 #include "serve/inference.hpp"
+#include "serve/integer_lists.hpp"
+#include "serve/json_file.hpp"
 
 namespace phalanx {
 namespace {
@@ -66,6 +69,90 @@ TEST(JsonNumbers, KeepTheSizesOfTheirLists) {
   EXPECT_THAT(numbers(std::string(16, '[') + "1" + std::string(16, ']')).sizes,
               testing::SizeIs(16));
   EXPECT_THROW(numbers(std::string(17, '[') + "1" + std::string(17, ']')), Refusal);
+}
+
+// --- lists of whole numbers, whose reader looks at 64 characters at once
+
+std::string list_text(const std::vector<std::string>& numbers, std::size_t spaces) {
+  std::string text(spaces, ' ');
+  text += '[';
+  for (std::size_t i = 0; i < numbers.size(); ++i) text += (i > 0 ? ", " : "") + numbers[i];
+  return text + ']';
+}
+
+/// What a reader of another make finds in the text; nothing if it is no JSON.
+std::optional<std::vector<float>> flat_numbers(const std::string& text) {
+  const Json json = Json::parse(text, nullptr, false);
+  if (json.is_discarded()) return std::nullopt;
+  std::vector<float> values;
+  const auto walk = [&](const auto& self, const Json& element) -> void {
+    if (!element.is_array()) return values.push_back(element.get<float>());
+    for (const Json& e : element) self(self, e);
+  };
+  walk(walk, json);
+  return values;
+}
+
+TEST(IntegerLists, AreReadWhereverTheirNumbersFallInABlock) {
+  for (std::size_t digits = 1; digits <= 7; ++digits) {
+    std::vector<std::string> all;
+    std::vector<float> expected;
+    for (int i = 0; i < 40; ++i) {
+      all.push_back(std::string("9182736455").substr(0, digits));
+      expected.push_back(std::strtof(all.back().c_str(), nullptr));
+    }
+    for (std::size_t spaces = 0; spaces < 64; ++spaces) {
+      const std::string text = list_text(all, spaces);
+      const auto read = read_integer_lists(text + ", 7]", 40);
+      ASSERT_TRUE(read) << text;
+      EXPECT_EQ(read->list.values, expected) << text;
+      EXPECT_EQ(read->size_bytes, text.size());
+    }
+  }
+}
+
+TEST(IntegerLists, LeaveOthersAlone) {
+  const std::vector<std::string> good(40, "255");
+  for (const char* other :
+       {"", " ", "01", "00", "-1", "1.5", "1e2", "12345678", "123456789012345678", "1 2", "1,,2",
+        "[1]", "]", "a", "\"1\"", "1/2", "1:2", "\x7f"})
+    for (std::size_t place = 0; place < good.size(); ++place) {
+      std::vector<std::string> numbers = good;
+      numbers[place] = other;
+      const std::string text = list_text(numbers, 0);
+      const auto read = read_integer_lists(text, 100);
+      const auto expected = flat_numbers(text.substr(0, read ? read->size_bytes : 0));
+      EXPECT_EQ(read.has_value(), expected.has_value()) << text;
+      if (!read || !expected) continue;
+      EXPECT_EQ(read->list.values, *expected) << text;
+    }
+  EXPECT_FALSE(read_integer_lists(list_text(good, 0), 39));
+  EXPECT_FALSE(read_integer_lists("7", 100));
+  EXPECT_FALSE(read_integer_lists("", 100));
+}
+
+TEST(IntegerLists, AreThoseOfAnotherReaderWhateverOneCharacterIs) {
+  std::string text = "[";
+  for (int row = 0; row < 6; ++row) {
+    text += row > 0 ? ",\n [" : "[";
+    for (int i = 0; i < 19; ++i)
+      text += (i > 0 ? ", " : "") + std::to_string((row * 7919 + i * 104729) % 1000);
+    text += "]";
+  }
+  text += "]";
+  int unchanged = 0;
+  for (std::size_t at = 0; at < text.size(); ++at)
+    for (const char c : {'0', '7', ',', ' ', '\t', '[', ']', '.', '-', 'e', '{', '\0', '\xb0'}) {
+      std::string changed = text;
+      changed[at] = c;
+      const auto read = read_integer_lists(changed, 1000);
+      if (!read) continue;
+      const auto expected = flat_numbers(changed.substr(0, read->size_bytes));
+      ASSERT_TRUE(expected) << changed;
+      EXPECT_EQ(read->list.values, *expected) << changed;
+      ++unchanged;
+    }
+  EXPECT_GT(unchanged, 1000);  // digits for digits, spaces for spaces
 }
 
 }  // namespace

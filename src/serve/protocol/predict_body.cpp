@@ -5,18 +5,22 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "core/error.hpp"
 #include "data/image.hpp"
 #include "serve/inference.hpp"
+#include "serve/integer_lists.hpp"
 #include "serve/json_request.hpp"
 
 namespace phalanx {
 namespace {
 
 constexpr std::size_t kMostImages = 1024;
+constexpr std::size_t kMostValues = kMostPredictBytes / sizeof(float);
 
 /// A picture as the model takes it: its channels and size, pixels 0 to 255.
 void append_picture(std::span<const std::byte> bytes, const Shape& sample, PredictRows& rows) {
@@ -87,8 +91,30 @@ void require_images(const Manifest& manifest) {
     throw Refusal(400, fmt::format("model '{}' takes numbers, no images", manifest.name));
 }
 
+/// Of {"input": lists of whole numbers} and nothing else, as most clients send pixels.
+std::optional<NumberList> read_input_alone(std::string_view body) {
+  const auto skip = [&](std::string_view what) {
+    const bool is_there = body.starts_with(what);
+    if (is_there) body.remove_prefix(what.size());
+    body.remove_prefix(std::min(body.find_first_not_of(" \n\r\t"), body.size()));
+    return is_there;
+  };
+  skip("");
+  if (!skip("{") || (!skip("\"input\"") && !skip("\"inputs\"")) || !skip(":")) return std::nullopt;
+  auto input = read_integer_lists(body, kMostValues);
+  if (!input) return std::nullopt;
+  body.remove_prefix(input->size_bytes);
+  skip("");
+  if (!skip("}") || !body.empty()) return std::nullopt;
+  return std::move(input->list);
+}
+
 PredictRows read_json(const std::string& body, const Manifest& manifest) {
   PredictRows rows;
+  if (auto input = read_input_alone(body)) {
+    take_numbers(std::move(*input), manifest, rows);
+    return rows;
+  }
   JsonBody json(body);
   const auto take_image = [&](std::string_view text) {
     require_images(manifest);
@@ -112,7 +138,7 @@ PredictRows read_json(const std::string& body, const Manifest& manifest) {
         take_image(json_value(element.get_string(), key));
       }
     } else {
-      take_numbers(read_numbers(value, key, kMostPredictBytes / sizeof(float)), manifest, rows);
+      take_numbers(read_numbers(value, key, kMostValues), manifest, rows);
     }
   }
   json.check_end();
