@@ -14,32 +14,32 @@ float one_over_cells(const PoolRun& run, const Window2d& window, bool include_pa
 /// Sixteen outputs at a time, in registers.
 template <class T>
 void average(const T* x, const PoolRun& run, float scale, T* y) {
-  for_each_sixteen(run, [=, &run](std::int64_t i, auto count, auto step) {
+  for_each_sixteen(run, [=](std::int64_t from, std::int64_t to, auto count, auto step) {
     F32x16 sum{}, v;
     for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
       for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-        const T* here = x + r * run.row_stride + s * run.column_stride + i * step;
+        const T* here = x + r * run.row_stride + s * run.column_stride + from;
         prefetch_row(here);
         load_some(here, count, step, v);
         sum += v;
       }
     sum *= scale;
-    store_some(sum, count, 1, y + i);
+    store_some(sum, count, 1, y + to);
   });
 }
 
 template <class T>
 void spread(const T* dy, const PoolRun& run, float scale, float* sum) {
-  for_each_sixteen(run, [=, &run](std::int64_t i, auto count, auto step) {
+  for_each_sixteen(run, [=](std::int64_t from, std::int64_t to, auto count, auto step) {
     F32x16 g, total;
-    load_some(dy + i, count, 1, g);
+    load_some(dy + to, count, 1, g);
     g *= scale;
     for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
       for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-        float* to = sum + r * run.row_stride + s * run.column_stride + i * step;
-        load_some(to, count, step, total);
+        float* here = sum + r * run.row_stride + s * run.column_stride + from;
+        load_some(here, count, step, total);
         total += g;
-        store_some(total, count, step, to);
+        store_some(total, count, step, here);
       }
   });
 }

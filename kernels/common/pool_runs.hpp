@@ -12,18 +12,19 @@
 
 namespace phalanx {
 
-/// Outputs that lie one after the other in memory and whose windows look at the same cells: cell
-/// (r, s) of output i is plane[first + r * row_stride + s * column_stride + i * step], and output i
-/// is y_plane[to + i]. `first` may lie in padding; the cells in h x w do not.
+/// Outputs that lie one after the other in memory and whose windows look at the same cells: `count` of them, and behind these
+/// as many for each other of `pixels` places side by side. Cell (r, s) of output i at place j is
+/// plane[first + r * row_stride + s * column_stride + j * pixel_step + i * step], and the output y_plane[to + j * count + i].
+/// `first` may lie in padding; the cells in h x w do not.
 struct PoolRun {
   Range h, w;
-  std::int64_t first, row_stride, column_stride, step;
-  std::int64_t to, count;
+  std::int64_t first, row_stride, column_stride, step, pixel_step;
+  std::int64_t to, count, pixels;
   std::int64_t row, column;  ///< of the first output
 };
 
-/// Calls f(run) for the outputs of one plane, in order. Runs inside the image are as long as the
-/// format allows; windows that reach into padding are runs of their own.
+/// Calls f(run) for the outputs of one plane, in order. Runs inside the image are a row long; windows that reach into padding
+/// are runs of their own.
 template <class F>
 void for_each_pool_run(const ImageSizes& size, const Window2d& window, F f) {
   const Range inner = window.w.inner();
@@ -31,34 +32,42 @@ void for_each_pool_run(const ImageSizes& size, const Window2d& window, F f) {
   PoolRun run{};
   run.row_stride = window.h.dilation * size.w * block;
   run.column_stride = window.w.dilation * block;
+  run.pixel_step = window.w.stride * block;
   for (std::int64_t p = 0; p < window.h.out; ++p) {
     run.h = window.h.cells(p);
     run.row = p;
     for (std::int64_t q = 0; q < window.w.out;) {
-      const bool many = block == 1 && q == inner.begin && inner.size() > 0;
-      run.w = q >= inner.begin && q < inner.end ? Range{0, window.w.kernel} : window.w.cells(q);
+      const std::int64_t places = q == inner.begin && inner.size() > 0 ? inner.size() : 1;
+      const bool is_inside = q >= inner.begin && q < inner.end;
+      run.w = is_inside ? Range{0, window.w.kernel} : window.w.cells(q);
       run.first = (window.h.start(p) * size.w + window.w.start(q)) * block;
-      run.step = many ? window.w.stride : 1;
-      run.count = many ? inner.size() : block;
+      // Of one channel neighbours are places, else channels.
+      run.step = block == 1 ? window.w.stride : 1;
+      run.count = block == 1 ? places : block;
+      run.pixels = block == 1 ? 1 : places;
       run.to = (p * window.w.out + q) * block;
       run.column = q;
       f(run);
-      q += many ? inner.size() : 1;
+      q += places;
     }
   }
 }
 
-/// Calls f(i, count, step) for the outputs [i, i + count) of a run, sixteen at a time. Where all
-/// are whole and their windows lie side by side, count and step are constants to the compiler.
+/// Calls f(from, to, count, step) for the outputs to ... to + count - 1 of a run, sixteen at a time, whose windows begin at
+/// from, from + step, ... Where all are whole and their windows lie side by side, count and step are constants to the compiler.
 template <class F>
-void for_each_sixteen(const PoolRun& run, F f) {
-  if (run.step == 1 && run.count % kLanes == 0) {
-    for (std::int64_t i = 0; i < run.count; i += kLanes)
-      f(i, std::integral_constant<std::int64_t, kLanes>(),
-        std::integral_constant<std::int64_t, 1>());
-  } else {
-    for (std::int64_t i = 0; i < run.count; i += kLanes)
-      f(i, std::min(kLanes, run.count - i), run.step);
+void for_each_sixteen(PoolRun run, F f) {  // a copy, which no store of f can change
+  using std::integral_constant;
+  const bool are_whole = run.step == 1 && run.count % kLanes == 0;
+  for (std::int64_t j = 0; j < run.pixels; ++j) {
+    const std::int64_t from = j * run.pixel_step, to = j * run.count;
+    if (are_whole)
+      for (std::int64_t i = 0; i < run.count; i += kLanes)
+        f(from + i, to + i, integral_constant<std::int64_t, kLanes>(),
+          integral_constant<std::int64_t, 1>());
+    else
+      for (std::int64_t i = 0; i < run.count; i += kLanes)
+        f(from + i * run.step, to + i, std::min(kLanes, run.count - i), run.step);
   }
 }
 

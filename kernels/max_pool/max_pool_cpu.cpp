@@ -15,22 +15,22 @@ void pool_lanes(const T* x, const PoolRun& run, std::int32_t kernel_w, T* y, I* 
   const auto s_begin = S > 0 ? 0 : static_cast<std::int32_t>(run.w.begin);
   const auto r_end = R > 0 ? R : static_cast<std::int32_t>(run.h.end);
   const auto s_end = S > 0 ? S : static_cast<std::int32_t>(run.w.end);
-  for_each_sixteen(run, [=, &run](std::int64_t i, auto count, auto step) {
-    const T* from = x + i * step;
+  for_each_sixteen(run, [=](std::int64_t from, std::int64_t to, auto count, auto step) {
+    const T* window = x + from;
     F32x16 best, v;
-    load_some(from + r_begin * run.row_stride + s_begin * run.column_stride, count, step, best);
+    load_some(window + r_begin * run.row_stride + s_begin * run.column_stride, count, step, best);
     I32x16 cell = I32x16{} + (r_begin * kernel_w + s_begin);
     for (std::int32_t r = r_begin; r < r_end; ++r)
       for (std::int32_t s = s_begin; s < s_end; ++s) {
-        const T* here = from + r * run.row_stride + s * run.column_stride;
+        const T* here = window + r * run.row_stride + s * run.column_stride;
         prefetch_row(here);
         load_some(here, count, step, v);
         const I32x16 better = (v > best) | (v != v);
         best = better ? v : best;
         cell = better ? I32x16{} + (r * kernel_w + s) : cell;
       }
-    store_some(best, count, 1, y + i);
-    store_some(cell, count, 1, at + i);
+    store_some(best, count, 1, y + to);
+    store_some(cell, count, 1, at + to);
   });
 }
 
@@ -58,15 +58,15 @@ void with_index_type(DType dtype, F f) {
 /// holds the maximum, else 0.
 template <class T, class I>
 void write_lanes(const T* dy, const I* at, const PoolRun& run, std::int32_t kernel_w, T* dx) {
-  for_each_sixteen(run, [=, &run](std::int64_t i, auto count, auto step) {
+  for_each_sixteen(run, [=](std::int64_t from, std::int64_t to, auto count, auto step) {
     F32x16 g;
     I32x16 cell;
-    load_some(dy + i, count, 1, g);
-    load_some(at + i, count, 1, cell);
+    load_some(dy + to, count, 1, g);
+    load_some(at + to, count, 1, cell);
     for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
       for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
         const F32x16 part = cell == static_cast<std::int32_t>(r * kernel_w + s) ? g : F32x16{};
-        store_some(part, count, step, dx + r * run.row_stride + s * run.column_stride + i * step);
+        store_some(part, count, step, dx + r * run.row_stride + s * run.column_stride + from);
       }
   });
 }
@@ -103,17 +103,17 @@ void add_elements(const T* dy, const I* at, const ImageSizes& size, const Window
 /// Sixteen windows at a time: to every cell is added dy where it holds the maximum, else 0.
 template <class T, class I>
 void add_lanes(const T* dy, const I* at, const PoolRun& run, std::int32_t kernel_w, float* sum) {
-  for_each_sixteen(run, [=, &run](std::int64_t i, auto count, auto step) {
+  for_each_sixteen(run, [=](std::int64_t from, std::int64_t to, auto count, auto step) {
     F32x16 g, total;
     I32x16 cell;
-    load_some(dy + i, count, 1, g);
-    load_some(at + i, count, 1, cell);
+    load_some(dy + to, count, 1, g);
+    load_some(at + to, count, 1, cell);
     for (std::int64_t r = run.h.begin; r < run.h.end; ++r)
       for (std::int64_t s = run.w.begin; s < run.w.end; ++s) {
-        float* to = sum + r * run.row_stride + s * run.column_stride + i * step;
-        load_some(to, count, step, total);
+        float* here = sum + r * run.row_stride + s * run.column_stride + from;
+        load_some(here, count, step, total);
         total += cell == static_cast<std::int32_t>(r * kernel_w + s) ? g : F32x16{};
-        store_some(total, count, step, to);
+        store_some(total, count, step, here);
       }
   });
 }

@@ -2,7 +2,7 @@
 #include "serve/integer_lists.hpp"
 
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 #include <algorithm>
