@@ -47,7 +47,7 @@ class Front {
                   group_, dispatcher_),
         service_(io_, arena_, registry_, dispatcher_),
         http_(
-            io_, options.http, [this](HttpExchange& x) { return handle(x); },
+            io_, aside_, options.http, [this](HttpExchange& x) { return handle(x); },
             [this](const HttpRecord& r) { answered(r); }),
         signals_(io_, SIGTERM, SIGINT),
         clock_(io_) {
@@ -240,6 +240,7 @@ class Front {
   // Before what runs in it: requests that the end cuts off give their places back when the io_context goes.
   SharedArena arena_;
   net::io_context io_{1};
+  Aside aside_{io_};
   AccessLog log_;
   Gate gate_;
   RankGroup group_;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "serve/aside.hpp"
 #include "serve/asio.hpp"
 #include "serve/http_head.hpp"
 #include "serve/inference.hpp"
@@ -56,6 +57,10 @@ class HttpExchange {
   /// the request is over.
   /// Throws    Refusal 429 if requests of this client that are still arriving take too much memory, 503 if those of all do.
   virtual void expect(std::uint64_t size_bytes) = 0;
+
+  /// Runs what takes long, while other connections are served.
+  /// Throws    what `work` throws.
+  virtual Awaitable<void> run_aside(std::function<void()> work) = 0;
 
   /// `call` is called once if the client goes away before the answer is sent.
   virtual void on_client_gone(std::function<void()> call) = 0;
@@ -113,7 +118,7 @@ struct HttpRecord {
 /// Source    RFC 9110, 9112.
 class HttpServer {
  public:
-  HttpServer(net::io_context& io, HttpServerOptions options, HttpHandler handler,
+  HttpServer(net::io_context& io, Aside& aside, HttpServerOptions options, HttpHandler handler,
              std::function<void(const HttpRecord&)> on_answered);
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;

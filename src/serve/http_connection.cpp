@@ -106,9 +106,15 @@ class Exchange final : public HttpExchange {
     }
     body_is_read();
     if (!is_compressed) co_return body;
-    std::string inflated = inflate_body(body, most_bytes);
+    std::string inflated;
+    const auto inflate = [&] { inflated = inflate_body(body, most_bytes); };
+    co_await run_aside(inflate);
     hold(inflated.size());
     co_return inflated;
+  }
+
+  Awaitable<void> run_aside(std::function<void()> work) override {
+    return owner_.aside().run(std::move(work));
   }
 
   Awaitable<void> read_into(std::span<std::byte> to) override {

@@ -34,6 +34,7 @@ class HttpConnectionOwner {
   virtual const HttpServerOptions& options() const noexcept = 0;
   virtual const HttpHandler& handler() const noexcept = 0;
   virtual bool is_stopping() const noexcept = 0;
+  virtual Aside& aside() noexcept = 0;
   /// Memory of bodies that are there, or begin to be, as texts.
   virtual ClientShares& buffered() noexcept = 0;
   /// Memory of rows that are still arriving.

@@ -71,9 +71,10 @@ void check_certificate(const HttpServerOptions& options) {
 class HttpServer::State : public HttpConnectionOwner,
                           public std::enable_shared_from_this<HttpServer::State> {
  public:
-  State(net::io_context& io, HttpServerOptions options, HttpHandler handler,
+  State(net::io_context& io, Aside& aside, HttpServerOptions options, HttpHandler handler,
         std::function<void(const HttpRecord&)> on_answered)
       : io_(io),
+        aside_(aside),
         options_(std::move(options)),
         handler_(std::move(handler)),
         on_answered_(std::move(on_answered)),
@@ -120,6 +121,7 @@ class HttpServer::State : public HttpConnectionOwner,
   const HttpServerOptions& options() const noexcept override { return options_; }
   const HttpHandler& handler() const noexcept override { return handler_; }
   bool is_stopping() const noexcept override { return is_stopping_; }
+  Aside& aside() noexcept override { return aside_; }
   ClientShares& buffered() noexcept override { return buffered_; }
   ClientShares& expected() noexcept override { return expected_; }
   void answered(const HttpRecord& record) override { on_answered_(record); }
@@ -183,6 +185,7 @@ class HttpServer::State : public HttpConnectionOwner,
   }
 
   net::io_context& io_;
+  Aside& aside_;
   HttpServerOptions options_;
   HttpHandler handler_;
   std::function<void(const HttpRecord&)> on_answered_;
@@ -196,9 +199,9 @@ class HttpServer::State : public HttpConnectionOwner,
   bool is_stopping_ = false;
 };
 
-HttpServer::HttpServer(net::io_context& io, HttpServerOptions options, HttpHandler handler,
-                       std::function<void(const HttpRecord&)> on_answered)
-    : state_(std::make_shared<State>(io, std::move(options), std::move(handler),
+HttpServer::HttpServer(net::io_context& io, Aside& aside, HttpServerOptions options,
+                       HttpHandler handler, std::function<void(const HttpRecord&)> on_answered)
+    : state_(std::make_shared<State>(io, aside, std::move(options), std::move(handler),
                                      std::move(on_answered))) {}
 HttpServer::~HttpServer() { state_->end(); }
 void HttpServer::start() { state_->start(); }

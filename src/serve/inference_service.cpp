@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
-#include <exception>
 
 #include "core/error.hpp"
 
@@ -163,23 +162,6 @@ std::shared_ptr<InferenceService::Shadow> InferenceService::make_shadow(
     }
   });
   return shadow;
-}
-
-Awaitable<void> InferenceService::run_aside(std::function<void()> work) {
-  const auto failure = std::make_shared<std::exception_ptr>();
-  const auto begin = [this, failure, work = std::move(work)](auto handler) {
-    const auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-    net::post(aside_, [this, shared, failure, work] {
-      try {
-        work();
-      } catch (...) {
-        *failure = std::current_exception();
-      }
-      net::post(io_, [shared] { std::move (*shared)(); });
-    });
-  };
-  co_await net::async_initiate<const net::use_awaitable_t<>, void()>(begin, net::use_awaitable);
-  if (*failure) std::rethrow_exception(*failure);
 }
 
 }  // namespace phalanx

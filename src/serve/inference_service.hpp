@@ -10,8 +10,6 @@
 #include "serve/http.hpp"
 #include "serve/registry.hpp"
 
-#include <boost/asio/thread_pool.hpp>
-
 namespace phalanx {
 
 /// What protocols share: from rows in the arena to answers in the arena.
@@ -40,10 +38,6 @@ class InferenceService {
   /// Throws    Refusal
   Awaitable<InferencePtr> infer(HttpExchange& exchange, Job job);
 
-  /// Runs what takes long, such as decoding a picture, in a thread of its own.
-  /// Throws    what `work` throws.
-  Awaitable<void> run_aside(std::function<void()> work);
-
  private:
   InferencePtr make_inference(const Job& job);
   Awaitable<void> wait_for(const std::shared_ptr<ModelQueue>& queue, const InferencePtr& inference);
@@ -55,7 +49,6 @@ class InferenceService {
   SharedArena& arena_;
   Registry& registry_;
   Dispatcher& dispatcher_;
-  net::thread_pool aside_{1};
 };
 
 }  // namespace phalanx

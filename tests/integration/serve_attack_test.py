@@ -3,6 +3,7 @@
 
 import gzip
 import json
+import select
 import socket
 import struct
 import threading
@@ -274,6 +275,22 @@ def test_compressed_bombs_are_refused(t):
         assert send(good, "gzip") == 400 and send(b"\x1f\x8b\x08", "gzip") == 400
         for coding in "br", "zstd", "gzip, gzip", "x":
             assert send(good, coding) == 415, coding
+
+
+def test_others_are_served_while_a_long_body_is_inflated(t):
+    packed = gzip.compress(bytes(60 * MIB), 1)
+    packed = packed[:-8] + bytes(4) + packed[-4:]  # another checksum: found at the end
+    with table_server(t) as (server, sample), attacked(server, sample, 192 * MIB):
+        def is_overtaken():
+            slow, quick = Raw(server), Raw(server)
+            slow.send(head(f"Content-Length: {len(packed)}", "Content-Encoding: gzip"), packed)
+            time.sleep(0.02)
+            assert quick.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").answer()[0] == 200
+            is_first = not select.select([slow.socket], [], [], 0)[0]
+            assert slow.answer()[0] == 400
+            return is_first
+
+        assert any(is_overtaken() for _ in range(5))
 
 
 # --- JSON and tensors

@@ -26,6 +26,7 @@ class Asked final : public HttpExchange {
   Awaitable<void> read_into(std::span<std::byte>) override { throw Error("no body"); }
   Awaitable<std::string> read_part(std::size_t) override { throw Error("no body"); }
   void expect(std::uint64_t) override {}
+  Awaitable<void> run_aside(std::function<void()>) override { throw Error("nothing to do"); }
   void on_client_gone(std::function<void()>) override {}
 };
 

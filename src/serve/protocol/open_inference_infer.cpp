@@ -97,7 +97,7 @@ class Infer {
       request_ = parse_infer_json(json, raw_bytes, schema_);
     };
     if (json.size() > kLong)
-      co_await service_.run_aside(work);
+      co_await exchange_.run_aside(work);
     else
       work();
   }

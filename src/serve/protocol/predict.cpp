@@ -89,7 +89,7 @@ class Predict {
     // A picture takes milliseconds to decode, during which other connections want to be served.
     constexpr std::size_t kLong = std::size_t{256} << 10;
     if (is_picture(body) || body.size() > kLong || body.find("\"image") != std::string::npos)
-      co_await service_.run_aside(read);
+      co_await exchange.run_aside(read);
     else
       read();
     job.rows = rows.count;
