@@ -29,17 +29,20 @@ void pack(const Sizes& s, std::int64_t vector, const float* a, float* packed) {
   }
 }
 
-template <class Half, class Whole>
-Half sum_of_halves(const Whole& whole) {
+template <class Whole, class Half>
+void add_halves(const Whole& whole, Half& sum) {
   Half halves[2];
   std::memcpy(halves, &whole, sizeof halves);
-  return halves[0] + halves[1];
+  sum = halves[0] + halves[1];
 }
 
 float sum_of(const F32x16& lanes) {
   using F32x8 [[gnu::vector_size(32)]] = float;
   using F32x4 [[gnu::vector_size(16)]] = float;
-  const F32x4 four = sum_of_halves<F32x4>(sum_of_halves<F32x8>(lanes));
+  F32x8 eight;
+  F32x4 four;
+  add_halves(lanes, eight);
+  add_halves(eight, four);
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 

@@ -8,8 +8,8 @@
 
 namespace phalanx {
 
-/// Runs what takes long, such as decoding a picture, in a thread beside that of the io_context, one thing after the other. It
-/// ends before the io_context.
+/// Runs what takes long, such as decoding a picture, in a thread beside that of the io_context, one thing after the other. To
+/// be destroyed before the io_context, to which it hands what still waits.
 class Aside {
  public:
   explicit Aside(net::io_context& io) : io_(io) {}

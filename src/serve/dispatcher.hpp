@@ -97,7 +97,8 @@ class Dispatcher {
 
   RankGroup& group_;
   net::steady_timer timer_;
-  /// When the timer looks again. An earlier time than needed does no harm, and setting the timer anew costs a system call.
+  /// When the timer looks again; max: it is not set. An earlier time than needed does no harm, and setting the timer anew
+  /// costs a system call.
   ServeClock::time_point next_look_ = ServeClock::time_point::max();
   std::vector<std::shared_ptr<ModelQueue>> queues_;
   std::vector<RankLoad> ranks_;

@@ -240,7 +240,7 @@ class Front {
   // Before what runs in it: requests that the end cuts off give their places back when the io_context goes.
   SharedArena arena_;
   net::io_context io_{1};
-  Aside aside_{io_};
+  Aside aside_{io_};  // hands what is done to the io_context
   AccessLog log_;
   Gate gate_;
   RankGroup group_;

@@ -151,7 +151,7 @@ HttpHead parse_http_head(std::string_view bytes) {
   return head;
 }
 
-std::string inflate_body(std::string_view body, std::size_t most_bytes) {
+std::optional<std::string> inflate_short_body(std::string_view body, std::size_t most_bytes) {
   z_stream stream{};
   constexpr int kEitherFormat = 32 + MAX_WBITS;  // the header says which
   if (::inflateInit2(&stream, kEitherFormat) != Z_OK) throw std::bad_alloc();
@@ -169,15 +169,21 @@ std::string inflate_body(std::string_view body, std::size_t most_bytes) {
     stream.avail_out = static_cast<uInt>(kPiece);
     state = ::inflate(&stream, Z_NO_FLUSH);
     out.resize(out.size() - stream.avail_out);
-    if (out.size() > most_bytes)
-      throw Refusal(
-          413, fmt::format("the body grows beyond {} bytes when it is decompressed", most_bytes));
+    if (out.size() > most_bytes) return std::nullopt;
     if (state == Z_BUF_ERROR || (state == Z_OK && stream.avail_in == 0 && stream.avail_out > 0))
       break;
   }
   if (state != Z_STREAM_END || stream.avail_in != 0)
     throw Refusal(400, "the compressed body is damaged or cut short");
   return out;
+}
+
+std::string inflate_body(std::string_view body, std::size_t most_bytes) {
+  auto inflated = inflate_short_body(body, most_bytes);
+  if (!inflated)
+    throw Refusal(
+        413, fmt::format("the body grows beyond {} bytes when it is decompressed", most_bytes));
+  return std::move(*inflated);
 }
 
 std::string_view HttpHead::header(std::string_view name) const noexcept {

@@ -52,5 +52,8 @@ std::string decode_percent(std::string_view text);
 /// Inflates gzip or deflate (zlib).
 /// Throws    Refusal 413 if it grows beyond `most_bytes`, 400 if it is damaged.
 std::string inflate_body(std::string_view body, std::size_t most_bytes);
+/// Nothing if it grows beyond `most_bytes`.
+/// Throws    Refusal 400 if it is damaged.
+std::optional<std::string> inflate_short_body(std::string_view body, std::size_t most_bytes);
 
 }  // namespace phalanx

@@ -144,7 +144,7 @@ class IntegerReader {
     if (depth_ == 0) return false;
     if (leaf_depth_ == 0) leaf_depth_ = depth_;
     if (leaf_depth_ != depth_) return false;
-    if constexpr (CharacterBlock::kIsFast) {
+    if (CharacterBlock::kIsFast && !are_few()) {
       while (end_ - at_ >= CharacterBlock::kSize) {
         const Block found = read_block();
         if (found == Block::kBad) return false;
@@ -157,9 +157,16 @@ class IntegerReader {
   }
 
   static constexpr std::size_t kMostNumbers = CharacterBlock::kSize / 2, kAtOnce = 8;
+  /// As the lists before this one were: then blocks do not pay.
+  bool are_few() const {
+    constexpr std::int64_t kFew = 8;
+    return to_.sizes.size() >= depth_ && to_.sizes[depth_ - 1] < kFew;
+  }
+
   enum class Block { kGoesOn, kEnds, kHasNoComma, kBad };
 
-  /// Whole numbers of the next 64 characters, up to their last comma or up to where the numbers end: kGoesOn, kEnds.
+  /// Takes the numbers of the next 64 characters: up to where they end (kEnds), else up to the last comma (kGoesOn). What
+  /// stands behind it, a number or the beginning of one, is left to the next call.
   Block read_block() {
     const CharacterBlock block(at_);
     const bool ends = block.others != 0;

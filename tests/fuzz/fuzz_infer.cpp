@@ -77,6 +77,9 @@ std::vector<std::string> fuzz_seeds() {
       R"({"sequence_id":7,"sequence_start":true,"priority":1,"timeout":1000}})",
       "\n"
       R"({"inputs":[{"name":"x","shape":[1,1,2,2],"datatype":"UINT8","data":[[[[0,255],[7,8]]]]}]})",
+      "\n"
+      R"({"inputs":[{"name":"x","shape":[5,4],"datatype":"FP32","data":[1,20,255,9999999,)"
+      R"(1, 2, 3, 4,5,6,7,8,90,100,110,120, 13, 14, 15, 16]}]})",
       "0\n" + std::string(16, '\0'),
       "0\nabcd"};
 }

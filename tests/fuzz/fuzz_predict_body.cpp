@@ -31,12 +31,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 }
 
 std::vector<std::string> fuzz_seeds() {
-  return {R"({"input": [1, -2.5, 3e2]})",
-          R"({"inputs": [[1, 2, 3], [4, 5, 6]], "other": {"a": [true, null, "\u00e9"]}})",
-          R"({"input": [[[1, 2, 3], [4, 5, 6]]]})",
-          R"({"input": [1, 2, 3, 4, 5, 6]})",
-          R"({"image": "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAA)"
-          R"(CklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="})",
-          R"({"images": ["iVBORw0KGgo=", "/9j/"]})",
-          std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16)};
+  return {
+      R"({"input": [1, -2.5, 3e2]})",
+      R"({"inputs": [[1, 2, 3], [4, 5, 6]], "other": {"a": [true, null, "\u00e9"]}})",
+      R"({"input": [[[1, 2, 3], [4, 5, 6]]]})",
+      R"({"input": [1, 2, 3, 4, 5, 6]})",
+      R"({"input": [[1, 2, 3], [40, 50, 60], [255, 255, 255], [7, 8, 9], [1, 2, 3], [4, 5, 6]]})",
+      R"({"input": [[12, 7, 255, 0, 1000, 9999999], [1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]]})",
+      "{\"input\": [1," + std::string(70, ' ') + "2 ," + std::string(70, ' ') + "3]}",
+      R"({"image": "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAA)"
+      R"(CklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="})",
+      R"({"images": ["iVBORw0KGgo=", "/9j/"]})",
+      std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16)};
 }

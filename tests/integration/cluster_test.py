@@ -68,7 +68,10 @@ class Cluster:
         return self.run("sbatch", "--parsable", f"--output={log}", *options, script, *arguments, **environment)
 
     def log(self, job):
-        with open(self.t.path(f"job-{job}.log"), encoding="utf-8") as file:
+        path = self.t.path(f"job-{job}.log")
+        if not os.path.exists(path):  # a job runs a moment before it writes
+            return ""
+        with open(path, encoding="utf-8") as file:
             return file.read()
 
     def log_says(self, job, *parts):

@@ -93,18 +93,21 @@ void require_images(const Manifest& manifest) {
 
 /// Of {"input": lists of whole numbers} and nothing else, as most clients send pixels.
 std::optional<NumberList> read_input_alone(std::string_view body) {
+  const auto skip_space = [&] {
+    body.remove_prefix(std::min(body.find_first_not_of(" \n\r\t"), body.size()));
+  };
   const auto skip = [&](std::string_view what) {
     const bool is_there = body.starts_with(what);
     if (is_there) body.remove_prefix(what.size());
-    body.remove_prefix(std::min(body.find_first_not_of(" \n\r\t"), body.size()));
+    skip_space();
     return is_there;
   };
-  skip("");
+  skip_space();
   if (!skip("{") || (!skip("\"input\"") && !skip("\"inputs\"")) || !skip(":")) return std::nullopt;
   auto input = read_integer_lists(body, kMostValues);
   if (!input) return std::nullopt;
   body.remove_prefix(input->size_bytes);
-  skip("");
+  skip_space();
   if (!skip("}") || !body.empty()) return std::nullopt;
   return std::move(input->list);
 }
