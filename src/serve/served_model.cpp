@@ -11,6 +11,7 @@
 #include "core/error.hpp"
 #include "models/load.hpp"
 #include "models/served_network.hpp"
+#include "serve/pixel_bytes.hpp"
 #include "serve/safe_file.hpp"
 
 namespace phalanx {
@@ -139,15 +140,8 @@ ConstTensorView ServedModel::on_device(const TensorType& type) {
 void ServedModel::prepare_row(const std::byte* from, bool is_u8, float* to) {
   if (is_u8) return transform_.apply(from, 0, 0, to);
   if (of_floats_ == nullptr) return transform_.apply(from, 0, 0, to);
-  const auto* values = reinterpret_cast<const float*>(from);
-  bool is_exact = true;
-  for (std::size_t i = 0; i < bytes_.size(); ++i) {
-    const float v = values[i];
-    const auto byte = static_cast<std::uint8_t>(v >= 0.0f && v <= 255.0f ? v : 0.0f);
-    bytes_[i] = byte;
-    is_exact &= static_cast<float>(byte) == v;
-  }
-  if (is_exact)
+  const std::span values(reinterpret_cast<const float*>(from), bytes_.size());
+  if (to_pixel_bytes(values, bytes_.data()))
     transform_.apply(reinterpret_cast<const std::byte*>(bytes_.data()), 0, 0, to);
   else
     of_floats_->apply(from, 0, 0, to);

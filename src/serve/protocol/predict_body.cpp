@@ -15,6 +15,7 @@
 #include "serve/inference.hpp"
 #include "serve/integer_lists.hpp"
 #include "serve/json_request.hpp"
+#include "serve/pixel_bytes.hpp"
 
 namespace phalanx {
 namespace {
@@ -54,14 +55,7 @@ std::string decode_base64(std::string_view text) {
 /// Bytes are a quarter of what ranks would read, and the way that they take with pixels anyway. Empty: not all are bytes.
 std::vector<std::byte> as_pixels(std::span<const float> values) {
   std::vector<std::byte> pixels(values.size());
-  int others = 0;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const float v = values[i];
-    const auto byte = static_cast<std::uint8_t>(v >= 0.0f && v <= 255.0f ? v : 0.0f);
-    pixels[i] = std::byte{byte};
-    others |= static_cast<float>(byte) == v ? 0 : 1;
-  }
-  if (others != 0) pixels.clear();
+  if (!to_pixel_bytes(values, reinterpret_cast<std::uint8_t*>(pixels.data()))) pixels.clear();
   return pixels;
 }
 
